@@ -1,0 +1,143 @@
+"""An echo server: it serves a page, and whatever the page sends over a WebRTC data channel comes back as it was.
+
+    python examples/echo_server.py [--host HOST] [--port PORT]
+    python examples/echo_server.py --self-test
+
+A browser gets the page from `/` and posts its offer to `/offer`; the answer is the response. From then on the two talk
+over UDP. Every peer lives in the server's nursery: whatever ends the server closes every peer first, each with its
+goodbye, before the program exits.
+"""
+
+import argparse
+import itertools
+import signal
+from pathlib import Path
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+import echo_client
+from trio_webrtc import (
+    ConnectionFailedError,
+    DataChannel,
+    PeerError,
+    SessionDescription,
+    UsageError,
+    open_peer_connection,
+)
+
+HERE = Path(__file__).parent
+MAX_PEERS = 100
+CONNECT_TIMEOUT = 30.0
+"""Seconds that a peer has from its offer until it is connected."""
+
+
+async def serve_echo(host: str, port: int, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve the page and everybody who posts an offer, until cancelled. Tells the page's address when it listens."""
+    config = Config()
+    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    config.loglevel = "WARNING"
+    async with trio.open_nursery() as nursery:
+        urls = await nursery.start(serve, web_application(nursery), config)
+        task_status.started(urls[0])
+
+
+def web_application(peers: trio.Nursery) -> Starlette:
+    """The HTTP side: two files, and `/offer`, which hands each offer over to the nursery that its peer will live in."""
+    numbers = itertools.count(1)
+
+    async def answer_offer(request: Request) -> Response:
+        if len(peers.child_tasks) > MAX_PEERS:  # one of them is the web server
+            return PlainTextResponse("too many peers are connected", status_code=503)
+        try:
+            offer = SessionDescription.from_dict(await request.json())
+            answer: SessionDescription = await peers.start(echo_to_peer, f"peer {next(numbers)}", offer)
+        except (ValueError, PeerError) as error:  # no JSON, or no offer
+            return PlainTextResponse(str(error), status_code=400)
+        return JSONResponse(answer.as_dict())
+
+    async def page(request: Request) -> Response:
+        # Isolated from other origins, the page gets the browser's finer clock.
+        isolation = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+        return FileResponse(HERE / "echo.html", headers=isolation)
+
+    async def script(request: Request) -> Response:
+        return FileResponse(HERE / "echo.js")
+
+    return Starlette(
+        routes=[Route("/", page), Route("/echo.js", script), Route("/offer", answer_offer, methods=["POST"])]
+    )
+
+
+async def echo_to_peer(
+    name: str, offer: SessionDescription, *, task_status: trio.TaskStatus[SessionDescription]
+) -> None:
+    """Answer one offer, and echo on every channel until the peer is gone. Leaving the scope is the goodbye."""
+    async with open_peer_connection() as peer:
+        await peer.set_remote_description(offer)
+        await peer.set_local_description()
+        await peer.wait_gathering_complete()  # no trickling: the answer carries every candidate
+        task_status.started(peer.local_description)
+        try:
+            with trio.fail_after(CONNECT_TIMEOUT):
+                await peer.wait_connected()
+            print(f"{name}: connected")
+            async with trio.open_nursery() as channels:
+                async for channel in peer.incoming_data_channels:
+                    print(f"{name}: channel {channel.label!r} opened")
+                    channels.start_soon(echo, channel)
+        except (ConnectionFailedError, trio.TooSlowError) as error:
+            print(f"{name}: never connected ({error or 'too slow'})")
+        finally:
+            print(f"{name}: gone")
+
+
+async def echo(channel: DataChannel) -> None:
+    """Send back what comes, until either side closes the channel."""
+    async with channel:
+        try:
+            async for message in channel:
+                await channel.send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone: there is nobody left to echo to
+        except UsageError as error:  # the peer sent a message larger than it takes itself
+            print(f"channel {channel.label!r} closed: {error}")
+
+
+async def run_until_interrupted(host: str, port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM, which cancels the server's scope and with it every peer's."""
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            url = await nursery.start(serve_echo, host, port)
+            print(f"Open {url} in a browser. Ctrl-C closes every peer and ends the server.")
+            await anext(signals)
+        nursery.cancel_scope.cancel()
+
+
+async def self_test() -> None:
+    """Let the client of `echo_client.py` measure this server, both in one process."""
+    async with trio.open_nursery() as nursery:
+        await echo_client.measure(await nursery.start(serve_echo, "127.0.0.1", 0))
+        nursery.cancel_scope.cancel()
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(description="Echo over WebRTC data channels, for browsers and other peers.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve the page on (default: %(default)s)")
+    parser.add_argument("--port", default=8080, type=int, help="port of the page, 0 for any (default: %(default)s)")
+    parser.add_argument("--self-test", action="store_true", help="connect to itself, measure, and exit")
+    arguments = parser.parse_args()
+    if arguments.self_test:
+        trio.run(self_test)
+    else:
+        trio.run(run_until_interrupted, arguments.host, arguments.port)
+
+
+if __name__ == "__main__":
+    main()
