@@ -1,0 +1,82 @@
+"""Whether a description of the peer's fits what went before it: an answer its offer, an offer what is agreed."""
+
+from collections.abc import Iterable
+from typing import NoReturn
+
+from trio_webrtc.core.jsep.descriptions import LocalDescription, RemoteDescription
+from trio_webrtc.core.jsep.layout import Layout, Section
+from trio_webrtc.core.jsep.transports import DtlsRole
+from trio_webrtc.errors import InvalidDescriptionError
+
+
+def check_answer(offer: Layout, answer: Layout) -> None:
+    """An answer has the sections of its offer, in their order (RFC 3264 §6, RFC 9429 §5.11).
+
+    Raises:
+        InvalidDescriptionError: it does not; the line is that of the section that is too much or another.
+    """
+    _check_count(len(offer.sections), answer, exactly=True)
+    offered_groups = [frozenset(group) for group in offer.bundles]
+    for ours, theirs in zip(offer.sections, answer.sections, strict=True):
+        line = theirs.media.line
+        if theirs.media.kind != ours.media.kind:
+            _fail(f"section {ours.index} to be {ours.media.kind} as it was offered", line)
+        if theirs.mid is not None and theirs.mid != ours.mid:
+            _fail(f"section {ours.index} to have the mid {ours.mid!r} as it was offered", line)
+        if ours.rejected and not theirs.rejected:
+            _fail(f"section {ours.index} to be rejected, because it was not offered", line)
+        if not theirs.rejected and theirs.media.protocol.upper() != ours.media.protocol.upper():
+            _fail(f"section {ours.index} to use {ours.media.protocol} as it was offered", line)
+        if ours.is_data and not theirs.rejected and not theirs.is_data:
+            _fail(f"section {ours.index} to be of data channels as it was offered", line)
+    for group in answer.bundles:
+        if group and not any(offered.issuperset(group) for offered in offered_groups):
+            _fail("a BUNDLE group made of an offered one (RFC 8843 §7.3)", None)
+
+
+def check_offer(agreed: Iterable[tuple[Section, bool]], offer: Layout) -> None:
+    """A later offer keeps the sections there are, in their order; it may add some (RFC 3264 §8, RFC 9429 §5.10).
+
+    Raises:
+        InvalidDescriptionError: it does not.
+    """
+    before_and_accepted = list(agreed)
+    _check_count(len(before_and_accepted), offer, exactly=False)
+    for (before, accepted), now in zip(before_and_accepted, offer.sections, strict=False):
+        if not accepted:
+            continue  # its place may be taken by anything (RFC 3264 §8.1)
+        if now.media.kind != before.media.kind:
+            _fail(f"section {before.index} to be {before.media.kind} as before", now.media.line)
+        if not now.rejected and now.mid != before.mid:
+            _fail(f"section {before.index} to have the mid {before.mid!r} as before", now.media.line)
+
+
+def role_between(local: LocalDescription, remote: RemoteDescription) -> DtlsRole | None:
+    """Who this side is in the DTLS handshake, as the one of the two says that is the answer; None without data."""
+    if local.data is None or remote.data is None:
+        return None
+    if local.kind == "offer":
+        return "server" if remote.setup == "active" else "client"
+    return "client" if local.setup == "active" else "server"
+
+
+def check_role(role: DtlsRole, remote: RemoteDescription) -> None:
+    """While a DTLS association goes on, so do its roles (RFC 8842 §5.5).
+
+    Raises:
+        InvalidDescriptionError: the peer wants to be what this side is.
+    """
+    if remote.setup == ("active" if role == "client" else "passive"):
+        _fail(f"a setup that leaves this side the DTLS {role}", remote.setup_line)
+
+
+def _check_count(expected: int, layout: Layout, *, exactly: bool) -> None:
+    found = len(layout.sections)
+    if found < expected:
+        _fail(f"{expected} media sections, found {found}", None)
+    if exactly and found > expected:
+        _fail(f"{expected} media sections, found {found}", layout.sections[expected].media.line)
+
+
+def _fail(expected: str, line: int | None) -> NoReturn:
+    raise InvalidDescriptionError(f"expected {expected}", line=line)
