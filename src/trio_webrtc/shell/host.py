@@ -1,0 +1,35 @@
+"""The kernel's network, as the rest of the package sees it."""
+
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from trio_webrtc.core.contract import Address
+from trio_webrtc.shell.interfaces import list_interfaces
+from trio_webrtc.shell.network import Interface, Network
+from trio_webrtc.shell.udp import KernelUdpSocket, text_address
+
+
+class HostNetwork:
+    """The network of the host that this program runs on. Has no state."""
+
+    def interfaces(self) -> Sequence[Interface]:
+        """Every local address that a socket could be bound to, in the system's order."""
+        return list_interfaces()
+
+    def open_udp(self, address: Address) -> KernelUdpSocket:
+        """Bind a UDP socket, with port 0 to one that is free. Raises OSError."""
+        return KernelUdpSocket(address)
+
+    async def resolve(self, host: str, port: int) -> Sequence[Address]:
+        """Ask the system's resolver, in a thread. Raises OSError.
+
+        If cancelled, the thread's answer is dropped when it comes.
+        """
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        return [text_address(sockaddr) for _, _, _, _, sockaddr in found]
+
+
+HOST_NETWORK: Final[Network] = HostNetwork()

@@ -1,0 +1,354 @@
+"""One peer's way to the world: a core, the ports that it may use, and the tasks that belong to them.
+
+All sending is one synchronous flush, which never waits and which whoever touched the core may call. The path's one
+task of its own fires the timers. There is one way to end, `Path.aclose()`, and it is the one place that flushes and
+frees: the core queues its goodbyes, they leave, and only then the sockets go.
+"""
+
+import enum
+import itertools
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, ParamSpec, Protocol, cast
+
+import trio
+
+from trio_webrtc.core.contract import Address, Received, Transmit, Via
+from trio_webrtc.shell.network import SOCKET_LOST, TOO_LARGE, UdpSocket
+from trio_webrtc.shell.port import Port, Sender
+from trio_webrtc.shell.scope import scope
+from trio_webrtc.shell.unwrapping import UnwrappingNursery
+
+MAX_RUNS_PER_FLUSH: Final = 16
+"""Runs that one flush sends before it lets others go first."""
+
+_logger = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+
+
+class PathCore(Protocol):
+    """What a path needs of a core: verbs that all cores have, and how it learns what became of its datagrams."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over: nothing more will come of it but what is queued to go out."""
+
+    def receive_datagrams(self, batch: Sequence[Received], now: float) -> None:
+        """Take what has arrived."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Fire every timer that is due."""
+
+    def poll_transmits(self, now: float) -> Transmit | None:
+        """Take the next datagram or run that is to go out."""
+
+    def next_timeout(self) -> float | None:
+        """When to call `handle_timeout` next."""
+
+    def close(self, now: float) -> None:
+        """End: drop what is not begun, queue the goodbyes. Harmless when it is over already."""
+
+    def report_send_error(self, via: Via, to: Address, error: str, now: float) -> None:
+        """Learn that a datagram was lost, and why."""
+
+    def lower_mtu(self, via: Via, to: Address, now: float) -> None:
+        """Learn that a datagram was larger than this way takes. Comes after `report_send_error`."""
+
+    def retire(self, via: Via, now: float) -> None:
+        """Learn that nothing will come or go by this way any more."""
+
+
+class Way(Protocol):
+    """What a path needs of a `via`: UdpVia is one."""
+
+    def send(self, run: Transmit) -> int:
+        """Send a run; say how many bytes of it were taken. OSError: the rest of it is lost."""
+
+    def queue_for_room(self, sender: Sender) -> None:
+        """Have `sender.use_room()` called when there is room and it is its turn."""
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room to send."""
+
+
+class _End(enum.Enum):
+    NOT_YET = enum.auto()
+    BEGUN = enum.auto()
+    DONE = enum.auto()
+
+
+@scope
+async def open_path(core: PathCore, *, deliver: Callable[[], None], close_timeout: float) -> AsyncIterator["Path"]:
+    """Run a path for the body of an `async with`; the way out of the body is `Path.aclose()`.
+
+    What the body raises comes out as itself. `deliver` takes the core's events, synchronously, after whatever was put
+    into the core, and before what comes of it is sent. It touches the core only by its `poll_` methods.
+    """
+    path = Path(core, deliver=deliver, close_timeout=close_timeout)
+    async with UnwrappingNursery() as nursery:
+        try:
+            await nursery.start(path.run)
+            yield path
+        finally:
+            await path.aclose()
+
+
+class Path:
+    """Owns the ports and tasks of one peer, from `open_path()` until `aclose()`.
+
+    Whoever calls a command of the core says so afterwards by `touched()`, or has it called by `tell()`.
+    """
+
+    def __init__(self, core: PathCore, *, deliver: Callable[[], None], close_timeout: float) -> None:
+        self.freed = trio.Event()
+        """Set when the path has ended: its goodbyes have left, and its sockets are freed."""
+        self._core = core
+        self._deliver = deliver
+        self._close_timeout = close_timeout
+        self._end = _End.NOT_YET
+        self._bug: Exception | None = None
+
+        self._ports: list[Port] = []
+        self._refused: Transmit | None = None
+        self._flush_is_due = False
+        self._send_failed = False
+
+        self._tasks = trio.CancelScope()
+        self._run_task: trio.lowlevel.Task | None = None
+        self._nursery: trio.Nursery | None = None
+        self._alarm = trio.lowlevel.ParkingLot()
+        self._nap = trio.CancelScope()
+
+    # What the world does.
+
+    @trio.lowlevel.enable_ki_protection
+    def receive(self, batch: Sequence[Received]) -> None:
+        """Take what a port has read. What goes wrong in here is this peer's trouble alone."""
+        self._enter(self._core.receive_datagrams, batch, trio.current_time())
+
+    @trio.lowlevel.enable_ki_protection
+    def retire(self, via: Via) -> None:
+        """Learn that a socket is lost."""
+        if self._refused is not None and self._refused.via is via:
+            self._refused = None
+        self._enter(self._core.retire, via, trio.current_time())
+
+    @trio.lowlevel.enable_ki_protection
+    def use_room(self) -> None:
+        """Send what was refused, first of all. Called by a port's writer when it is this path's turn."""
+        self._enter(self._send_refused)
+
+    # What this side does.
+
+    @trio.lowlevel.enable_ki_protection
+    def touched(self) -> None:
+        """Deliver and send what comes of a command to the core. Never waits.
+
+        Of several commands in one turn of the event loop, what comes of the first is sent at once. The rest share
+        packets: a flush is due already when everybody has had this turn.
+        """
+        if not self._flush_is_due and self._enter(_no_command) > 0:
+            self._flush_soon()
+
+    @trio.lowlevel.enable_ki_protection
+    def tell(self, command: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Call a command of the core that never raises; deliver and send what comes of it. Never waits."""
+        self._enter(command, *args, **kwargs)
+
+    @trio.lowlevel.enable_ki_protection
+    def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Run a task that belongs to the path: it is cancelled when the path ends. Raises ClosedResourceError."""
+        if self._nursery is None or self._end is not _End.NOT_YET:
+            raise trio.ClosedResourceError("this path has ended")
+        self._nursery.start_soon(task, *args)
+
+    @trio.lowlevel.enable_ki_protection
+    def add_socket(self, socket: UdpSocket) -> Port:
+        """Own a socket, and read from it as long as the path lives. If the path has ended, frees it and raises."""
+        port = Port(socket, self)
+        try:
+            self.start_soon(port.serve)
+        except trio.ClosedResourceError:
+            port.close()
+            raise
+        self._ports.append(port)
+        return port
+
+    # The guard: the one way into the core, as long as the path has not ended.
+
+    def _enter(self, command: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> int:
+        """Call, deliver, flush; say how many runs were sent. A bug ends this path, and no other."""
+        if self._end is not _End.NOT_YET:
+            return 0
+        sent = 0
+        try:
+            command(*args, **kwargs)
+            self._deliver()
+            sent = self._flush()
+            if self._core.closed:
+                self._tasks.cancel()
+        except Exception as bug:
+            self._fail(bug)
+        return sent
+
+    def _fail(self, bug: Exception) -> None:
+        """Have `run()` close the path and raise the bug into this peer's scope."""
+        if self._bug is None:
+            self._bug = bug
+            _logger.error("a bug ends a peer connection", exc_info=bug)
+        self._tasks.cancel()
+
+    # Sending.
+
+    def _flush(self) -> int:
+        """Send what the core has to say, a bounded part of it; say how many runs were sent."""
+        sent, now = 0, trio.current_time()
+        while self._refused is None:
+            if sent == MAX_RUNS_PER_FLUSH:
+                self._flush_soon()  # others first, then the rest
+                break
+            run = self._core.poll_transmits(now)
+            if run is None:
+                break
+            if self._send(run, now):
+                sent += 1
+            else:
+                cast("Way", run.via).queue_for_room(self)
+        if self._send_failed:
+            self._send_failed = False
+            self._deliver()
+        due = self._due()
+        if due < self._nap.deadline:  # moving a deadline costs nine times what this comparison does
+            self._nap.deadline = due
+        return sent
+
+    def _send(self, run: Transmit, now: float) -> bool:
+        """Send a run, or lose it to an error. What is refused is not sent, and stays first in line."""
+        try:
+            taken = cast("Way", run.via).send(run)
+        except OSError as error:
+            self._lose(run, error, now)
+            return True
+        if taken == len(run.data):
+            return True
+        self._refused = run._replace(data=run.data[taken:]) if taken else run
+        return False
+
+    def _send_refused(self) -> None:
+        run, self._refused = self._refused, None
+        if run is not None and not self._send(run, trio.current_time()):
+            cast("Way", run.via).queue_for_room(self)
+
+    def _lose(self, run: Transmit, error: OSError, now: float) -> None:
+        """Tell the core that a datagram was lost; it decides what that means for the pair of addresses."""
+        self._send_failed = True
+        if error.errno in SOCKET_LOST:
+            self._core.retire(run.via, now)
+            return
+        self._core.report_send_error(run.via, run.to, error.strerror or str(error), now)
+        if error.errno in TOO_LARGE:
+            self._core.lower_mtu(run.via, run.to, now)
+
+    def _flush_soon(self) -> None:
+        """Have the pump flush when everybody else has had this turn of the event loop."""
+        self._flush_is_due = True
+        self._alarm.unpark_all()
+
+    def _due(self) -> float:
+        due = self._core.next_timeout()
+        return math.inf if due is None else due
+
+    # The path's own tasks.
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be the path's one task of its own, and the parent of its other tasks. Ends when the path does."""
+        self._run_task = trio.lowlevel.current_task()
+        with self._tasks:
+            async with UnwrappingNursery() as self._nursery:
+                task_status.started()
+                await self._pump()
+        await self.aclose()
+        await self._wait_freed()
+        if self._bug is not None:
+            raise self._bug
+
+    async def _pump(self) -> None:
+        """Fire timers, whether or not the sockets have room; flush when a flush is due."""
+        while True:
+            self._nap = trio.CancelScope(deadline=-math.inf if self._flush_is_due else self._due())
+            with self._nap:
+                await self._alarm.park()
+            self._flush_is_due = False
+            now = trio.current_time()
+            if self._due() <= now:
+                self._enter(self._core.handle_timeout, now)
+            else:
+                self._enter(_no_command)
+
+    # The end.
+
+    @trio.lowlevel.enable_ki_protection
+    async def aclose(self) -> None:
+        """End this path: the only place that flushes and frees. The first caller does it; the others wait for it.
+
+        Takes no longer than `close_timeout`. Cancelling it changes nothing: the goodbyes still leave.
+        """
+        if self._end is _End.NOT_YET:
+            self._end = _End.BEGUN
+            self._tasks.cancel()  # its own tasks; never the user's body
+            try:
+                self._close_core()
+                with trio.move_on_after(self._close_timeout, shield=True):
+                    await self._send_all()
+            finally:
+                self._free()
+        elif not self._is_own_task():
+            await self._wait_freed()
+
+    def _close_core(self) -> None:
+        try:
+            self._core.close(trio.current_time())
+            self._deliver()
+        except Exception as bug:
+            self._fail(bug)
+
+    async def _send_all(self) -> None:
+        """Send what was refused and all that the core has to say, waiting for room where there is none."""
+        try:
+            for count in itertools.count(1):
+                now = trio.current_time()
+                run = self._refused or self._core.poll_transmits(now)
+                if run is None:
+                    break
+                self._refused = None
+                if not self._send(run, now):
+                    await cast("Way", run.via).wait_for_room()
+                elif count % MAX_RUNS_PER_FLUSH == 0:
+                    await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+        except Exception as bug:
+            self._fail(bug)
+
+    async def _wait_freed(self) -> None:
+        with trio.CancelScope(shield=True):  # bounded: whoever came first frees within `close_timeout`
+            await self.freed.wait()
+
+    def _free(self) -> None:
+        self._end = _End.DONE
+        for port in self._ports:
+            port.close()
+        self._deliver = _no_command  # or the path and the objects on its surface would keep each other
+        self.freed.set()
+
+    def _is_own_task(self) -> bool:
+        """Whether the calling task is `run()`, or a descendant of it."""
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not self._run_task:
+            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
+        return task is not None
+
+
+def _no_command() -> None:
+    """Nothing to tell the core; only look what it has to say."""

@@ -1,0 +1,149 @@
+"""One socket: its one reader, its one writer, and whoever waits for room in it.
+
+A port knows nothing of protocols. What it reads it hands to its receiver as one batch: a path, or, where many peers
+share the port, whoever tells them apart.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from trio_webrtc.core.contract import Address, Received, Transmit, Via
+from trio_webrtc.shell.network import UdpSocket
+from trio_webrtc.shell.unwrapping import UnwrappingNursery
+
+
+class Receiver(Protocol):
+    """Takes what a port reads. It guards itself: nothing that goes wrong in a peer's core may come out of it."""
+
+    def receive(self, batch: Sequence[Received]) -> None:
+        """Take one batch. Never waits."""
+
+    def retire(self, via: Via) -> None:
+        """Learn that nothing will come or go by `via` any more."""
+
+
+class Sender(Protocol):
+    """Waits its turn for room in a port."""
+
+    def use_room(self) -> None:
+        """Send what was refused, and what stands behind it. Never waits; when refused again, queues again."""
+
+
+class UdpVia:
+    """One way out of this host: a UDP port and, where it is bound to a wildcard, one of its local addresses."""
+
+    __slots__ = ("__weakref__", "_from_host", "port")
+
+    def __init__(self, port: "Port", from_host: str | None) -> None:
+        self.port = port
+        self._from_host = from_host
+
+    def __repr__(self) -> str:
+        host, number = self.port.local_address
+        return f"<UdpVia {self._from_host or host} port {number}>"
+
+    @property
+    def local_address(self) -> Address:
+        """The address that the peer sees, if nobody translates it on the way."""
+        host, number = self.port.local_address
+        return self._from_host or host, number
+
+    def send(self, run: Transmit) -> int:
+        """Send a run; say how many bytes of it were taken. Raises OSError like `UdpSocket.send`."""
+        return self.port.socket.send(run.to, run.data, run.segment_size, self._from_host)
+
+    def queue_for_room(self, sender: Sender) -> None:
+        """Have the port's writer call `sender.use_room()` when there is room and it is its turn."""
+        self.port.queue_for_room(sender)
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room to send. Any number of tasks may. Cancelling it changes nothing."""
+        await self.port.wait_for_room()
+
+
+class Port:
+    """Owns one bound socket from its making until `close()`."""
+
+    def __init__(self, socket: UdpSocket, receiver: Receiver) -> None:
+        self.socket = socket
+        self.local_address = socket.local_address
+        self._receiver: Receiver | None = receiver
+        self._vias: dict[str | None, UdpVia] = {}
+        self._queue: dict[Sender, None] = {}
+        self._writability = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+
+    def via(self, from_host: str | None = None) -> UdpVia:
+        """The way out by this port; by one of its local addresses, if it is bound to a wildcard."""
+        via = self._vias.get(from_host)
+        if via is None:
+            via = self._vias[from_host] = UdpVia(self, from_host)
+        return via
+
+    @trio.lowlevel.enable_ki_protection
+    async def serve(self) -> None:
+        """Read, and let those write who wait for room. Runs until cancelled, or until the socket is lost."""
+        async with UnwrappingNursery() as nursery:
+            self._nursery = nursery
+            try:
+                await self._read()
+            except OSError:
+                self._retire()
+            finally:
+                self._nursery = None
+            nursery.cancel_scope.cancel()
+
+    async def _read(self) -> None:
+        socket = self.socket
+        while True:
+            await socket.wait_readable()
+            arrivals = socket.receive()
+            if arrivals and self._receiver is not None:
+                vias = self._vias
+                self._receiver.receive(
+                    [
+                        Received(vias.get(host) or self.via(host), from_, data, segment_size)
+                        for host, from_, data, segment_size in arrivals
+                    ]
+                )
+
+    def _retire(self) -> None:
+        for via in list(self._vias.values()):
+            if self._receiver is not None:
+                self._receiver.retire(via)
+
+    def queue_for_room(self, sender: Sender) -> None:
+        """Have the writer call `sender.use_room()` when there is room and it is its turn."""
+        writer_runs = bool(self._queue)
+        self._queue[sender] = None
+        if not writer_runs and self._nursery is not None:
+            self._nursery.start_soon(self._write)
+
+    def leave_queue(self, sender: Sender) -> None:
+        """Forget a sender that waits for room; harmless if it does not."""
+        self._queue.pop(sender, None)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write(self) -> None:
+        """The one writer. It exists only while somebody waits for room."""
+        while self._queue:
+            await self.wait_for_room()
+            while self._queue:
+                sender = next(iter(self._queue))
+                del self._queue[sender]
+                sender.use_room()
+                if sender in self._queue:  # the socket is full again; the others are now before this one
+                    break
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room to send. Any number of tasks may. Cancelling it changes nothing."""
+        async with self._writability:  # the kernel lets one task at a time wait for a socket
+            await self.socket.wait_writable()
+
+    def close(self) -> None:
+        """Free the socket. Harmless when it is freed already."""
+        self._receiver = None
+        self._queue.clear()
+        self.socket.close()
