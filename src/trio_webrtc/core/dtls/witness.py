@@ -1,0 +1,56 @@
+"""What OpenSSL asks and tells during one session.
+
+OpenSSL calls back from inside its functions. The callbacks are the context's, shared by all its sessions; each finds
+the witness of its session as the connection's application data. The witness knows nothing of the session above it, so
+that no reference runs in a circle.
+"""
+
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
+
+from trio_webrtc.core.dtls.fingerprint import Fingerprint, is_announced
+
+
+class Witness:
+    """The fingerprints to hold the peer to, and the alerts seen."""
+
+    __slots__ = ("alert_received", "alert_sent", "fingerprints", "has_refused_certificate")
+
+    def __init__(self, fingerprints: Sequence[Fingerprint] | None) -> None:
+        self.fingerprints = fingerprints
+        """None as long as they are not known; empty to accept any certificate."""
+        self.has_refused_certificate = False
+        self.alert_received: int | None = None
+        self.alert_sent: int | None = None
+
+    def accepts(self, certificate: x509.Certificate) -> bool:
+        """Whether a certificate may be the peer's; as long as its fingerprints are not known, any may."""
+        return not self.fingerprints or is_announced(certificate.public_bytes(Encoding.DER), self.fingerprints)
+
+
+def on_certificate(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """Judge one certificate of the peer's chain.
+
+    Only the first one counts, and only for its fingerprint (RFC 8122 §5): who signed it, and until when, is nothing
+    to us (RFC 8827 §6.5), so that OpenSSL's own verdict `ok` is not looked at.
+    """
+    witness: Witness = connection.get_app_data()
+    if depth == 0 and not witness.accepts(certificate.to_cryptography()):
+        witness.has_refused_certificate = True
+    return not witness.has_refused_certificate
+
+
+def on_progress(connection: SSL.Connection, where: int, value: int) -> None:
+    """Note the alerts among all that OpenSSL has to tell; `value` holds level and description."""
+    if where & SSL.SSL_CB_ALERT and value >> 8 == _FATAL:
+        witness: Witness = connection.get_app_data()
+        if where & SSL.SSL_CB_READ:
+            witness.alert_received = value & 0xFF
+        else:
+            witness.alert_sent = value & 0xFF
+
+
+_FATAL = 2
