@@ -1,0 +1,369 @@
+"""A network in memory, for tests in virtual time: hosts, addresses, and links that delay, lose and reorder.
+
+    network = VirtualNetwork(seed=1, latency=0.03, loss=0.2)
+    left, right = network.add_host("10.0.0.1"), network.add_host("10.0.0.2", "fd00::2")
+    async with open_peer_connection(network=left) as caller, open_peer_connection(network=right) as callee:
+        ...
+        network.cut(left, right)
+
+It stands in for the kernel at the lowest boundary, so everything above is the real thing. It lives on Trio's clock
+and has no tasks of its own: with `trio.testing.MockClock(autojump_threshold=0)` a minute passes in no time. The seed
+fixes what happens to the n-th datagram from one host to another.
+
+What it is not: there are no routers and no address translation, and it never fragments.
+"""
+
+import errno
+import heapq
+import itertools
+import math
+import os
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from trio_webrtc.core.contract import MAX_RUN_BYTES, MAX_RUN_SEGMENTS, Address, split_run
+from trio_webrtc.shell.network import Arrival, Interface
+from trio_webrtc.testing.link import Fate, Link
+
+LOG_LENGTH: Final = 100_000
+"""Entries of the log; the oldest make room for the newest."""
+
+FIRST_FREE_PORT: Final = 49_152
+"""The first of the ports that are given to sockets which ask for none (RFC 6335 §6)."""
+
+RECEIVE_BUFFER: Final = 2 * 1024 * 1024
+"""Bytes that arrived and nobody has read yet, for each socket; what comes then is dropped."""
+
+SEND_BUFFER: Final = 256 * 1024
+"""Bytes accepted for sending and not yet on the wire, for each socket; what comes then is refused."""
+
+
+class DatagramSent(NamedTuple):
+    """A datagram has left a socket."""
+
+    time: float
+    from_: Address
+    to: Address
+    data: bytes
+    fate: Fate
+
+
+class SocketClosed(NamedTuple):
+    """A socket has been closed."""
+
+    time: float
+    address: Address
+
+
+class VirtualNetwork:
+    """Hosts, and the links between them. The keyword arguments after `seed` are those of every `Link`."""
+
+    def __init__(self, *, seed: int, **conditions: Any) -> None:
+        self.seed = seed
+        self.log: deque[DatagramSent | SocketClosed] = deque(maxlen=LOG_LENGTH)
+        """What was sent, and which sockets were closed, in this order."""
+        self.counters: Counter[Fate] = Counter()
+        """How many datagrams met which fate."""
+        self.lookup_delay = 0.0
+        """Seconds that it takes to look up a name."""
+        self._conditions = conditions
+        self._hosts: dict[str, VirtualHost] = {}
+        self._links: dict[tuple[VirtualHost, VirtualHost], Link] = {}
+        self._sequence = itertools.count()
+        Link(random=random.Random(0), **conditions)  # names a wrong argument here and not at the first datagram
+
+    def add_host(self, *addresses: str, name: str | None = None) -> "VirtualHost":
+        """Add a host with these IP addresses. Other hosts find it by its name, too, if it has one."""
+        host = VirtualHost(self, addresses, name)
+        for address in addresses:
+            if address in self._hosts:
+                raise ValueError(f"{address} is the address of another host already")
+        self._hosts.update(dict.fromkeys(addresses, host))
+        return host
+
+    def link(self, from_: "VirtualHost", to: "VirtualHost") -> Link:
+        """The way from one host to another, to be changed at any time."""
+        link = self._links.get((from_, to))
+        if link is None:
+            seed = f"{self.seed} {from_.addresses[0]} {to.addresses[0]}"
+            link = self._links[from_, to] = Link(random=random.Random(seed), **self._conditions)
+        return link
+
+    def cut(self, one: "VirtualHost", other: "VirtualHost") -> None:
+        """Drop whatever is sent between two hosts from now on, in both directions."""
+        self.link(one, other).cut = self.link(other, one).cut = True
+
+    def heal(self, one: "VirtualHost", other: "VirtualHost") -> None:
+        """Undo `cut`."""
+        self.link(one, other).cut = self.link(other, one).cut = False
+
+    @property
+    def open_sockets(self) -> "list[VirtualUdpSocket]":
+        """The sockets that nobody has closed yet."""
+        hosts = dict.fromkeys(self._hosts.values())
+        return [socket for host in hosts for socket in dict.fromkeys(host.sockets.values())]
+
+    def find_host(self, host: str) -> "VirtualHost | None":
+        """The host that has an address or name, if there is one."""
+        named = (candidate for candidate in self._hosts.values() if candidate.name == host)
+        return self._hosts.get(host) or next(named, None)
+
+    def carry(self, sender: "VirtualHost", from_: Address, to: Address, data: bytes) -> None:
+        """Let a datagram meet its fate. Called by sockets."""
+        now = trio.current_time()
+        receiver = self._hosts.get(to[0])
+        if receiver is None:
+            fate = Fate.NOBODY_THERE
+        else:
+            fate, arrivals = self.link(sender, receiver).carry(len(data) + _header_size(to[0]), now)
+            socket = receiver.find_socket(to)
+            if socket is not None:
+                for arrival in arrivals:
+                    socket.put(_InFlight(arrival, next(self._sequence), from_, to[0], data))
+            elif fate is Fate.CARRIED:
+                fate = Fate.NOBODY_THERE
+        self.counters[fate] += 1
+        self.log.append(DatagramSent(now, from_, to, data, fate))
+
+
+class VirtualHost:
+    """A host of a virtual network: give it to `open_peer_connection(network=...)`."""
+
+    def __init__(self, network: VirtualNetwork, addresses: Sequence[str], name: str | None) -> None:
+        self.network = network
+        self.addresses = tuple(addresses)
+        self.name = name
+        self.mtu = 1500
+        """The largest IP packet that this host's own interfaces take; senders of larger ones get an error."""
+        self.bandwidth: float | None = None
+        """Bytes per second that leave this host; None: no bottleneck. Its sockets refuse what they have no room for."""
+        self.sockets: dict[Address, VirtualUdpSocket] = {}
+        self._blocked = False
+        self._busy_until = 0.0
+        self._free_ports = itertools.count(FIRST_FREE_PORT)
+
+    def __repr__(self) -> str:
+        return f"<VirtualHost {self.name or self.addresses[0]}>"
+
+    @property
+    def blocked(self) -> bool:
+        """Whether this host's sockets have no room for anything."""
+        return self._blocked
+
+    @blocked.setter
+    def blocked(self, blocked: bool) -> None:
+        self._blocked = blocked
+        for socket in self.sockets.values():
+            socket.look_for_room()
+
+    def interfaces(self) -> Sequence[Interface]:
+        """The addresses of this host, in the order of their making."""
+        return [Interface(f"veth{index}", address) for index, address in enumerate(self.addresses)]
+
+    def open_udp(self, address: Address) -> "VirtualUdpSocket":
+        """Bind a socket, with port 0 to one that is free. Raises OSError."""
+        host, port = address
+        if host not in self.addresses and not _is_wildcard(host):
+            raise _os_error(errno.EADDRNOTAVAIL)
+        if port == 0:
+            port = next(port for port in self._free_ports if (host, port) not in self.sockets)
+        if (host, port) in self.sockets:
+            raise _os_error(errno.EADDRINUSE)
+        socket = self.sockets[host, port] = VirtualUdpSocket(self, (host, port))
+        return socket
+
+    async def resolve(self, host: str, port: int) -> Sequence[Address]:
+        """Look up a host of the same network by its name or one of its addresses. Raises OSError."""
+        await trio.sleep(self.network.lookup_delay)
+        found = self.network.find_host(host)
+        if found is None:
+            raise OSError(f"no host of this network is called {host}")
+        return [(host, port)] if host in found.addresses else [(address, port) for address in found.addresses]
+
+    def find_socket(self, address: Address) -> "VirtualUdpSocket | None":
+        """The socket that gets what is sent to an address."""
+        host, port = address
+        return self.sockets.get(address) or self.sockets.get(("::" if ":" in host else "0.0.0.0", port))
+
+    def time_on_wire(self, packet_size: int, now: float) -> float:
+        """Occupy the host's way out; say when the packet has left it."""
+        if self.bandwidth is None:
+            return now
+        self._busy_until = max(now, self._busy_until) + packet_size / self.bandwidth
+        return self._busy_until
+
+
+class _InFlight(NamedTuple):
+    arrival: float
+    sequence: int
+    from_: Address
+    local_host: str
+    data: bytes
+
+
+class VirtualUdpSocket:
+    """A bound UDP socket of a virtual host."""
+
+    def __init__(self, host: VirtualHost, address: Address) -> None:
+        self.local_address = address
+        self._host = host
+        self._closed = False
+        self._in_flight: list[_InFlight] = []
+        self._leaving: deque[tuple[float, int]] = deque()
+        self._leaving_bytes = 0
+        self._reader = _Waiter()
+        self._writer = _Waiter()
+
+    def send(self, to: Address, data: bytes, segment_size: int | None, from_host: str | None) -> int:
+        """Send one datagram or a run of them; say how many bytes were taken. See `UdpSocket.send`."""
+        if self._closed:
+            raise _os_error(errno.EBADF)
+        host, port = self.local_address
+        if (":" in to[0]) != (":" in host):
+            raise _os_error(errno.EAFNOSUPPORT)
+        if _is_wildcard(host):
+            host = from_host or self._default_source(host)
+        taken, now = 0, trio.current_time()
+        for datagram in split_run(data, segment_size):
+            packet_size = len(datagram) + _header_size(host)
+            if packet_size > self._host.mtu:
+                raise _os_error(errno.EMSGSIZE)
+            if not self._has_room_for(packet_size, now):
+                break
+            self._leaving.append((self._host.time_on_wire(packet_size, now), packet_size))
+            self._leaving_bytes += packet_size
+            self._host.network.carry(self._host, (host, port), to, datagram)
+            taken += len(datagram)
+        return taken
+
+    def _default_source(self, wildcard: str) -> str:
+        """A host's first address of a family, whatever a datagram may have been sent to: as the kernel does it."""
+        for address in self._host.addresses:
+            if (":" in address) == (":" in wildcard):
+                return address
+        raise _os_error(errno.ENETUNREACH)
+
+    def _has_room_for(self, packet_size: int, now: float) -> bool:
+        while self._leaving and self._leaving[0][0] <= now:
+            self._leaving_bytes -= self._leaving.popleft()[1]
+        return not self._host.blocked and (not self._leaving or self._leaving_bytes + packet_size <= SEND_BUFFER)
+
+    def put(self, datagram: _InFlight) -> None:
+        """Have a datagram arrive in the future."""
+        heapq.heappush(self._in_flight, datagram)
+        self._reader.look_at(self._in_flight[0].arrival)
+
+    def receive(self) -> list[Arrival]:
+        """Take what has arrived, as much of it as makes one batch. See `UdpSocket.receive`."""
+        if self._closed:
+            raise _os_error(errno.EBADF)
+        arrivals: list[Arrival] = []
+        now, room = trio.current_time(), RECEIVE_BUFFER
+        wildcard = _is_wildcard(self.local_address[0])
+        while self._in_flight and self._in_flight[0].arrival <= now:
+            _, _, from_, local_host, data = heapq.heappop(self._in_flight)
+            room -= len(data)
+            if room < 0:
+                self._host.network.counters[Fate.UNREAD] += 1
+                continue
+            arrival = Arrival(local_host if wildcard else None, from_, data, None)
+            joined = _join(arrivals[-1], arrival) if arrivals else None
+            if joined is None:
+                arrivals.append(arrival)
+            else:
+                arrivals[-1] = joined
+        return arrivals
+
+    async def wait_readable(self) -> None:
+        """Wait until a datagram has arrived. Cancelling it changes nothing."""
+        await self._reader.wait(self._next_arrival)
+
+    def _next_arrival(self) -> float:
+        if self._closed:
+            raise trio.ClosedResourceError("this socket was closed")
+        return self._in_flight[0].arrival if self._in_flight else math.inf
+
+    async def wait_writable(self) -> None:
+        """Wait until half of the room to send is free. Cancelling it changes nothing."""
+        await self._writer.wait(self._next_room)
+
+    def _next_room(self) -> float:
+        if self._closed:
+            raise trio.ClosedResourceError("this socket was closed")
+        if self._host.blocked:
+            return math.inf
+        leaving = self._leaving_bytes
+        room_at = -math.inf
+        for left_at, packet_size in self._leaving:
+            if leaving <= SEND_BUFFER // 2:
+                break
+            room_at = left_at
+            leaving -= packet_size
+        return room_at
+
+    def look_for_room(self) -> None:
+        """Have who waits for room look again."""
+        self._writer.look_at(-math.inf)
+
+    def close(self) -> None:
+        """Free the socket, and wake who waits for it. What is on its way to it is lost."""
+        if not self._closed:
+            self._closed = True
+            self._in_flight.clear()
+            del self._host.sockets[self.local_address]
+            self._host.network.log.append(SocketClosed(trio.current_time(), self.local_address))
+            self._reader.look_at(-math.inf)
+            self._writer.look_at(-math.inf)
+
+
+class _Waiter:
+    """One task at a time that waits for a moment, which may come to be another."""
+
+    def __init__(self) -> None:
+        self._nap: trio.CancelScope | None = None
+
+    async def wait(self, moment: Callable[[], float]) -> None:
+        """Sleep until the moment has come. At least one turn of the event loop."""
+        if self._nap is not None:
+            raise trio.BusyResourceError("another task waits for this socket already")
+        try:
+            while True:
+                with trio.CancelScope(deadline=moment()) as self._nap:
+                    await trio.sleep_forever()
+                if moment() <= trio.current_time():
+                    return
+        finally:
+            self._nap = None
+
+    def look_at(self, moment: float) -> None:
+        """Wake at this moment, if it is earlier than what was known of."""
+        if self._nap is not None and moment < self._nap.deadline:
+            self._nap.deadline = moment
+
+
+def _join(run: Arrival, next_: Arrival) -> Arrival | None:
+    """A run with one more datagram, as the kernel joins them with UDP_GRO; None if it does not fit."""
+    size = run.segment_size or len(run.data)
+    count, rest = divmod(len(run.data), size) if size else (0, 0)
+    if run[:2] != next_[:2] or rest or not 0 < len(next_.data) <= size:
+        return None
+    if count == MAX_RUN_SEGMENTS or len(run.data) + len(next_.data) > MAX_RUN_BYTES:
+        return None
+    return Arrival(run.local_host, run.from_, run.data + next_.data, size)
+
+
+def _is_wildcard(host: str) -> bool:
+    return host in ("0.0.0.0", "::")
+
+
+def _header_size(host: str) -> int:
+    """The size of the headers of IPv4 (RFC 791 §3.1) or IPv6 (RFC 8200 §3), and of UDP (RFC 768)."""
+    return (40 if ":" in host else 20) + 8
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
