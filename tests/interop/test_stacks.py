@@ -1,0 +1,118 @@
+"""Sessions with other WebRTC stacks, in processes of their own on this host, each as offerer and as answerer."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from trio_webrtc import CloseReason, DataChannel, PeerConnection, open_peer_connection
+
+from .conftest import Stack
+from .peer_process import PATIENCE, PeerProcess, open_peer_process
+
+SIZES = [0, 1, 1200, 16_384]
+LARGEST = 262_144
+"""What we announce; the other way it is this or the peer's own maximum."""
+TEXTS = ["", "a", "Grüß Gott", "Здравствуй", "こんにちは", "مرحبا", "नमस्ते", "👩‍🔬🌍", "𓂀" * 300]
+
+pytestmark = pytest.mark.parametrize("we", ["offer", "answer"])
+
+
+@asynccontextmanager
+async def session(stack: Stack, we: str) -> AsyncIterator[tuple[PeerConnection, DataChannel, PeerProcess]]:
+    """Connect to the stack; the offerer creates the channel "talk", which is open on both sides."""
+    async with open_peer_process(stack.command, stack.environment) as peer, open_peer_connection() as connection:
+        with trio.fail_after(PATIENCE):
+            if we == "offer":
+                channel = connection.create_data_channel("talk", protocol="test")
+                await connection.set_local_description()
+                await connection.wait_gathering_complete()
+                await peer.tell("answer", **connection.local_description.as_dict())
+                await connection.set_remote_description(await peer.description())
+            else:
+                await peer.tell("open", label="talk", protocol="test")
+                await peer.tell("offer")
+                await connection.set_remote_description(await peer.description())
+                await connection.set_local_description()
+                await connection.wait_gathering_complete()
+                await peer.tell("accept", **connection.local_description.as_dict())
+                channel = await connection.incoming_data_channels.receive()
+            await connection.wait_connected()
+            await channel.wait_open()
+        await peer.event("open", label="talk", protocol="test")
+        assert (channel.label, channel.protocol) == ("talk", "test")
+        with trio.fail_after(2 * PATIENCE):
+            yield connection, channel, peer
+
+
+async def test_binary_messages_of_every_size_arrive_in_both_directions(stack, we):
+    content = random.Random(1)
+    async with session(stack, we) as (_, channel, peer):
+        for size in [*SIZES, min(LARGEST, channel.max_message_size or LARGEST)]:
+            message = content.randbytes(size)
+            await channel.send(message)
+            assert await peer.receive("talk") == message
+        for size in [*SIZES, LARGEST]:
+            message = content.randbytes(size)
+            await peer.send("talk", message)
+            assert await channel.receive() == message
+
+
+async def test_texts_in_any_script_arrive_in_both_directions(stack, we):
+    async with session(stack, we) as (_, channel, peer):
+        for text in TEXTS:
+            await channel.send(text)
+            assert await peer.receive("talk") == text
+            await peer.send("talk", text)
+            assert await channel.receive() == text
+
+
+async def test_either_side_may_open_more_channels_and_close_them(stack, we):
+    async with session(stack, we) as (connection, channel, peer):
+        ours = connection.create_data_channel("ours: größer", protocol="p", ordered=False, max_retransmits=3)
+        await peer.event("open", label="ours: größer", protocol="p")
+        await ours.send("first")
+        assert await peer.receive(ours.label) == "first"
+
+        await peer.tell("open", label="theirs", protocol="q", ordered=False, maxRetransmits=2)
+        theirs = await connection.incoming_data_channels.receive()
+        assert (theirs.label, theirs.protocol, theirs.ordered, theirs.max_retransmits) == ("theirs", "q", False, 2)
+        await peer.event("open", label="theirs")
+
+        await ours.aclose()
+        await peer.event("closed", label=ours.label)
+        await ours.wait_closed()
+        await peer.tell("close_channel", label="theirs")
+        with pytest.raises(trio.EndOfChannel):
+            await theirs.receive()
+        await theirs.wait_closed()
+
+        await channel.send("the first channel is still there")
+        assert await peer.receive("talk") == "the first channel is still there"
+
+
+async def test_what_was_sent_before_we_leave_arrives_before_the_end(stack, we):
+    async with session(stack, we) as (connection, channel, peer):
+        for number in range(100):
+            await channel.send(f"{number}")
+        await connection.aclose()
+        assert connection.close_reason is CloseReason.LOCAL
+        assert [await peer.receive("talk") for _ in range(100)] == [f"{number}" for number in range(100)]
+        await peer.event("closed", label="talk")
+
+
+async def test_what_arrived_before_the_peer_left_can_be_read_after_its_end(stack, we):
+    async with session(stack, we) as (connection, channel, peer):
+        await peer.tell("open", label="marker")
+        marker = await connection.incoming_data_channels.receive()
+        await peer.event("open", label="marker")
+        for number in range(3):
+            await peer.send("talk", f"{number}")
+        await peer.send("marker", "sent last")
+        assert await marker.receive() == "sent last"
+
+        await peer.tell("close")
+        assert await connection.wait_closed() is CloseReason.REMOTE
+        assert [message async for message in channel] == ["0", "1", "2"]
