@@ -1,0 +1,74 @@
+"""The server's side of checks: who asks, may they, and what do they get (RFC 8445 §7.3, RFC 8489 §9.1.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trio_webrtc.core.contract import Received
+from trio_webrtc.core.ice.addresses import without_scope
+from trio_webrtc.core.ice.generation import Generation
+from trio_webrtc.core.ice.role import Role, Verdict
+from trio_webrtc.core.stun.message import PRIORITY, USE_CANDIDATE, USERNAME, XOR_MAPPED_ADDRESS, Message
+
+
+@dataclass(slots=True, kw_only=True)
+class PeerCheck:
+    """An authenticated check from the peer."""
+
+    received: Received
+    generation: Generation
+    priority: int
+    """What the sender's address is worth, should we not know it yet."""
+    nominating: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Accepted:
+    """A check that gets a success response."""
+
+    check: PeerCheck
+    response: bytes
+    role_switched: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Refused:
+    """A request that gets an error response."""
+
+    code: int
+    response: bytes
+
+
+def answer_request(
+    request: Message, received: Received, generations: Sequence[Generation], role: Role
+) -> Accepted | Refused:
+    """Decide on a Binding request. It may switch our role, but nothing else."""
+    username = request.get(USERNAME)
+    if username is None or not request.is_signed:
+        return Refused(code=400, response=request.refuse(400).encode())
+    # RFC 8445 §7.3: only what stands before the colon is ours to judge; the rest is the peer's own name for itself.
+    ufrag = username.partition(":")[0]
+    generation = next((generation for generation in generations if generation.local.ufrag == ufrag), None)
+    if generation is None or not request.is_signed_with(generation.local.key):
+        return Refused(code=401, response=request.refuse(401).encode())
+    key = generation.local.key
+    if request.not_understood:
+        return Refused(code=420, response=request.refuse(420).encode(key))
+    priority = request.get(PRIORITY)
+    if priority is None:
+        return Refused(code=400, response=request.refuse(400).encode(key))
+    verdict = role.judge(request)
+    if verdict is Verdict.REFUSE:
+        return Refused(code=487, response=request.refuse(487).encode(key))
+    if verdict is Verdict.SWITCH:
+        role.switch()
+    host, port = received.from_
+    return Accepted(
+        check=PeerCheck(
+            received=received,
+            generation=generation,
+            priority=priority,
+            nominating=USE_CANDIDATE in request.attributes,
+        ),
+        response=request.answer({XOR_MAPPED_ADDRESS: (without_scope(host), port)}).encode(key),
+        role_switched=verdict is Verdict.SWITCH,
+    )

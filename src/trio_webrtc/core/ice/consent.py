@@ -1,0 +1,84 @@
+"""Keeps asking the peer for leave to send, and notices when it stops answering (RFC 7675)."""
+
+import enum
+import random
+from collections.abc import Callable
+from typing import Final
+
+from trio_webrtc.core.contract import TimerTable
+from trio_webrtc.core.ice.settings import IceSettings
+from trio_webrtc.core.stun.message import new_transaction_id
+
+
+class _Timer(enum.Enum):
+    CHECK = enum.auto()
+    SILENCE = enum.auto()
+    EXPIRY = enum.auto()
+
+
+MAX_OUTSTANDING: Final = 64
+"""Unanswered checks that are remembered; more than a consent's lifetime has room for."""
+
+
+class Consent:
+    """Watches one pair in use; `is_silent` and `is_expired` say how it stands."""
+
+    def __init__(self, *, send: Callable[[bytes], None], rng: random.Random, settings: IceSettings, now: float) -> None:
+        self._send = send
+        self._rng = rng
+        self._settings = settings
+        self._sent: dict[bytes, float] = {}
+        self.last_answer = now
+        self.is_silent = False
+        self.is_expired = False
+        self._timers: TimerTable[_Timer] = TimerTable()
+        self._rest(now)
+
+    def take_answer(self, transaction_id: bytes, now: float) -> float | None:
+        """Renew consent if that answers one of our checks; return the round trip time then."""
+        sent = self._sent.get(transaction_id)
+        if sent is None or self.is_expired:
+            return None
+        self._sent.clear()
+        self.last_answer = now
+        self.is_silent = False
+        self._rest(now)
+        return now - sent
+
+    def awaits(self, transaction_id: bytes) -> bool:
+        """Whether that is one of our checks."""
+        return transaction_id in self._sent
+
+    def handle_timeout(self, now: float) -> None:
+        """Ask again, or lose hope."""
+        for timer in self._timers.pop_expired(now):
+            match timer:
+                case _Timer.CHECK:
+                    self._ask(now)
+                case _Timer.SILENCE:
+                    self.is_silent = True
+                case _Timer.EXPIRY:
+                    self.is_expired = True
+                    self._timers.clear()
+                    return
+
+    def next_timeout(self) -> float | None:
+        """When to ask again, or to lose hope."""
+        return self._timers.earliest()
+
+    def _ask(self, now: float) -> None:
+        transaction_id = new_transaction_id(self._rng)
+        if len(self._sent) == MAX_OUTSTANDING:
+            del self._sent[next(iter(self._sent))]
+        self._sent[transaction_id] = now
+        self._send(transaction_id)
+        # Departs from RFC 7675 §5.1, where a lost check is simply followed by the next one 4 to 6 s later: asking
+        # sooner tells a lost datagram from a lost peer within seconds.
+        self._timers.set(_Timer.CHECK, now + self._settings.consent_retry)
+        self._timers.set_if_off(_Timer.SILENCE, now + self._settings.consent_silence)
+
+    def _rest(self, now: float) -> None:
+        # RFC 7675 §5.1: spread checks over 0.8 to 1.2 intervals, so that peers do not fall in step.
+        self._timers.set(_Timer.CHECK, now + self._settings.consent_interval * self._rng.uniform(0.8, 1.2))
+        self._timers.cancel(_Timer.SILENCE)
+        self._timers.set(_Timer.EXPIRY, now + self._settings.consent_lifetime)

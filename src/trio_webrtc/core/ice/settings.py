@@ -1,0 +1,47 @@
+"""The knobs of an ICE agent: times in seconds, and the bounds of all that a peer could make grow."""
+
+from dataclasses import dataclass, field
+
+from trio_webrtc.core.stun.transaction import Retransmission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceSettings:
+    """Times and bounds; the defaults suit the open Internet and the loopback alike."""
+
+    pacing: float = 0.05
+    """Ta, the time between two checks that nobody asked for (RFC 8445 §14.2)."""
+    check_retransmission: Retransmission = field(default_factory=lambda: Retransmission(requests=5))
+    """A check is given up after 15.5 s; a check from the peer starts it again."""
+    stun_server_retransmission: Retransmission = field(
+        default_factory=lambda: Retransmission(timeout=0.5, requests=3, last_wait=3)
+    )
+    """A STUN server is asked at 0, 0.5 and 1.5 s, and given up after 3 s."""
+    nomination_patience: float = 0.2
+    """How long the controlling agent waits for a better pair once one has succeeded."""
+    patience: float = 15.0
+    """No failure is declared before this time: the peer's checks may yet come from where none was expected, even when
+    every pair has failed and no further candidate is to come (RFC 8863; shorter than the 39.5 s it recommends)."""
+    trickle_patience: float = 30.0
+    """The same for as long as the peer has not said that it has no more candidates."""
+    consent_interval: float = 5.0
+    """Time between two consent checks that are answered, spread over 0.8 to 1.2 of it (RFC 7675 §5.1)."""
+    consent_retry: float = 1.0
+    """Time until an unanswered consent check is followed by another."""
+    consent_silence: float = 5.0
+    """After so long without an answer the connection counts as disconnected."""
+    consent_lifetime: float = 30.0
+    """After so long without an answer nothing more may be sent (RFC 7675 §5.1)."""
+    keepalive_interval: float = 15.0
+    """Tr: how often NAT bindings of server-reflexive candidates are refreshed before they are used (RFC 8445 §11)."""
+
+    max_pairs: int = 100
+    """RFC 8445 §6.1.2.5."""
+    max_remote_candidates: int = 100
+    max_local_candidates: int = 100
+    max_early_checks: int = 32
+    """Checks that came before the peer's credentials and are remembered until then."""
+    max_validated: int = 200
+    """Ways by which an authenticated peer has reached us."""
+    max_queued: int = 256
+    """Datagrams that wait to be polled."""
