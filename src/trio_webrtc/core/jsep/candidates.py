@@ -28,6 +28,9 @@ class RemoteCandidate:
     line: str = ""
 
 
+IGNORED = RemoteCandidate(CandidateFate.IGNORE)
+
+
 def ufrag_of(line: str) -> str | None:
     """The generation that a candidate line names itself, by the extension that browsers append (RFC 8839 §5.1)."""
     words = line.split()

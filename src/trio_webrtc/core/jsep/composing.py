@@ -9,6 +9,9 @@ from trio_webrtc.core.jsep.reading import Setup
 from trio_webrtc.core.jsep.transports import LocalTransport
 from trio_webrtc.core.sdp import Attribute, Media, Origin, Session
 
+ICE_OPTIONS = ("trickle", "ice2")
+"""What our ICE agent can do: RFC 8838 and RFC 8445."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedSection:
@@ -27,12 +30,18 @@ def new_data_section(mid: str) -> PlannedSection:
 
 
 def compose(
-    origin: Origin, plan: Sequence[PlannedSection], transport: LocalTransport, *, setup: Setup, bundled: bool
+    origin: Origin,
+    plan: Sequence[PlannedSection],
+    transport: LocalTransport,
+    *,
+    setup: Setup,
+    bundled: bool,
+    ice_options: Sequence[str] = ICE_OPTIONS,
 ) -> Session:
     """Make a description of the sections planned. `bundled`: whether the data section stands in a BUNDLE group."""
     return Session(
         origin=origin,
-        attributes=tuple(_session_attributes(plan, transport, bundled)),
+        attributes=tuple(_session_attributes(plan, transport, bundled, ice_options)),
         media=tuple(_compose_section(section, transport, setup) for section in plan),
     )
 
@@ -71,11 +80,12 @@ def without_candidates(session: Session, data_index: int | None) -> Session:
 
 
 def _session_attributes(
-    plan: Sequence[PlannedSection], transport: LocalTransport, bundled: bool
+    plan: Sequence[PlannedSection], transport: LocalTransport, bundled: bool, ice_options: Sequence[str]
 ) -> Iterator[Attribute]:
     if transport.lite:
         yield Attribute("ice-lite")
-    yield Attribute("ice-options", "trickle ice2")
+    if ice_options:
+        yield Attribute("ice-options", " ".join(ice_options))
     mids = [section.mid for section in plan if section.accepted and section.mid is not None]
     if bundled and mids:
         yield Attribute("group", f"BUNDLE {' '.join(mids)}")

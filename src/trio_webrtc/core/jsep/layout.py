@@ -20,7 +20,7 @@ class Section:
     media: Media
     mid: str | None
     bundle_only: bool
-    """Offered at the address of its group only, hence with port 0 (RFC 8843 §6)."""
+    """Offered at the address of its group only, hence with port 0 (RFC 9143 §6)."""
 
     @property
     def rejected(self) -> bool:
@@ -63,7 +63,7 @@ class Layout:
         return next((mids for mids in self.bundles if section.mid in mids), ())
 
     def tagged_for(self, section: Section) -> Section:
-        """The section whose address the whole group uses: the first of the group (RFC 8843 §7.2, §7.3), or itself."""
+        """The section whose address the whole group uses: the first of the group (RFC 9143 §7.1.3), or itself."""
         mids = self.bundle_of(section)
         return (self.by_mid(mids[0]) if mids else None) or section
 
@@ -75,10 +75,13 @@ def read_layout(session: Session) -> Layout:
         InvalidDescriptionError: mids are repeated, or a group names a mid that is not there.
     """
     mids = [_read_mid(media) for media in session.media]
+    known: set[str] = set()
     for mid, media in zip(mids, session.media, strict=True):
-        if mid is not None and mids.count(mid) > 1:
+        if mid in known:
             _fail(f"a mid of its own for each section, but {mid!r} is repeated", media.line)
-    bundles = _read_bundles(session, frozenset(mids))
+        if mid is not None:
+            known.add(mid)
+    bundles = _read_bundles(session, known)
     bundled = {mid for group in bundles for mid in group}
     sections = (
         Section(index, media, mid, media.has("bundle-only") and mid in bundled)
@@ -97,7 +100,7 @@ def _read_mid(media: Media) -> str | None:
     return mid
 
 
-def _read_bundles(session: Session, known: frozenset[str | None]) -> tuple[tuple[str, ...], ...]:
+def _read_bundles(session: Session, known: set[str]) -> tuple[tuple[str, ...], ...]:
     bundles: list[tuple[str, ...]] = []
     taken: set[str] = set()
     for attribute in session.find_all("group"):

@@ -1,11 +1,10 @@
 """Whether a description of the peer's fits what went before it: an answer its offer, an offer what is agreed."""
 
-from collections.abc import Iterable
 from typing import NoReturn
 
-from trio_webrtc.core.jsep.descriptions import LocalDescription, RemoteDescription
-from trio_webrtc.core.jsep.layout import Layout, Section
-from trio_webrtc.core.jsep.transports import DtlsRole
+from trio_webrtc.core.jsep.agreement import Agreement
+from trio_webrtc.core.jsep.layout import Layout
+from trio_webrtc.core.jsep.remote import RemoteDescription
 from trio_webrtc.errors import InvalidDescriptionError
 
 
@@ -31,18 +30,18 @@ def check_answer(offer: Layout, answer: Layout) -> None:
             _fail(f"section {ours.index} to be of data channels as it was offered", line)
     for group in answer.bundles:
         if group and not any(offered.issuperset(group) for offered in offered_groups):
-            _fail("a BUNDLE group made of an offered one (RFC 8843 §7.3)", None)
+            _fail("a BUNDLE group made of an offered one (RFC 9143 §7.3)", None)
 
 
-def check_offer(agreed: Iterable[tuple[Section, bool]], offer: Layout) -> None:
+def check_offer(agreed: Agreement, offer: RemoteDescription) -> None:
     """A later offer keeps the sections there are, in their order; it may add some (RFC 3264 §8, RFC 9429 §5.10).
 
     Raises:
         InvalidDescriptionError: it does not.
     """
-    before_and_accepted = list(agreed)
-    _check_count(len(before_and_accepted), offer, exactly=False)
-    for (before, accepted), now in zip(before_and_accepted, offer.sections, strict=False):
+    sections = list(agreed.sections)
+    _check_count(len(sections), offer.layout, exactly=False)
+    for (before, accepted), now in zip(sections, offer.layout.sections, strict=False):
         if not accepted:
             continue  # its place may be taken by anything (RFC 3264 §8.1)
         if now.media.kind != before.media.kind:
@@ -51,23 +50,15 @@ def check_offer(agreed: Iterable[tuple[Section, bool]], offer: Layout) -> None:
             _fail(f"section {before.index} to have the mid {before.mid!r} as before", now.media.line)
 
 
-def role_between(local: LocalDescription, remote: RemoteDescription) -> DtlsRole | None:
-    """Who this side is in the DTLS handshake, as the one of the two says that is the answer; None without data."""
-    if local.data is None or remote.data is None:
-        return None
-    if local.kind == "offer":
-        return "server" if remote.setup == "active" else "client"
-    return "client" if local.setup == "active" else "server"
-
-
-def check_role(role: DtlsRole, remote: RemoteDescription) -> None:
+def check_role(agreed: Agreement, remote: RemoteDescription) -> None:
     """While a DTLS association goes on, so do its roles (RFC 8842 §5.5).
 
     Raises:
         InvalidDescriptionError: the peer wants to be what this side is.
     """
-    if remote.setup == ("active" if role == "client" else "passive"):
-        _fail(f"a setup that leaves this side the DTLS {role}", remote.setup_line)
+    taken = "active" if agreed.role == "client" else "passive"
+    if agreed.continues_with(remote.transport) and remote.setup == taken:
+        _fail(f"a setup that leaves this side the DTLS {agreed.role}, as it is", remote.setup_line)
 
 
 def _check_count(expected: int, layout: Layout, *, exactly: bool) -> None:

@@ -1,6 +1,6 @@
 """What the peer's description says of its end of the transport.
 
-An attribute may stand in the data section, in the section whose address its BUNDLE group uses (RFC 8843 §7.1.3), or at
+An attribute may stand in the data section, in the section whose address its BUNDLE group uses (RFC 9143 §7.1.3), or at
 the session's level; the nearest counts. Absent ones mean what their RFC says they mean when absent.
 """
 
@@ -26,8 +26,11 @@ def carrier_of(layout: Layout, data: Section) -> Section:
     """The section whose transport carries the data: its own, or that of its group.
 
     A bundled section that names no credentials of its own uses those of the tagged section. One that has its own
-    keeps them even behind a tagged section, because we may reject that one (RFC 8843 §7.3.1).
+    keeps them even behind a tagged section of audio or video: that one we reject, and this one becomes the tagged
+    one (RFC 9143 §7.3.1).
     """
+    # Departs from RFC 9143 §7.3.1 where the data is bundle-only and its tagged section of audio or video is rejected:
+    # that would leave no group and nothing to connect. Going by the tagged section's transport loses nothing.
     tagged = layout.tagged_for(data)
     if data.bundle_only or not data.media.has("ice-ufrag"):
         return tagged if tagged.media.has("ice-ufrag") else data
@@ -41,8 +44,7 @@ def read_transport(session: Session, layout: Layout, data: Section) -> RemoteTra
         InvalidDescriptionError: something that is needed is missing or malformed.
     """
     carrier = carrier_of(layout, data).media
-    levels = (carrier, data.media, session)
-    options = {word for level in levels for found in level.find_all("ice-options") for word in _words(found)}
+    levels = _levels(session, layout, data)
     return RemoteTransport(
         ufrag=_read_credential("ice-ufrag", _UFRAG, levels, data.media),
         password=_read_credential("ice-pwd", _PASSWORD, levels, data.media),
@@ -50,10 +52,22 @@ def read_transport(session: Session, layout: Layout, data: Section) -> RemoteTra
         fingerprints=tuple(_read_fingerprints(levels, data.media)),
         candidates=tuple(f"candidate:{found.value}" for found in carrier.find_all("candidate") if found.value),
         end_of_candidates=carrier.has("end-of-candidates") or session.has("end-of-candidates"),
-        trickle="trickle" in options,
+        trickle="trickle" in read_ice_options(session, layout, data),
         sctp_port=_read_sctp_port(data),
         max_message_size=_read_number(data.media, "max-message-size", DEFAULT_MAX_MESSAGE_SIZE),
         mid=data.mid,
+    )
+
+
+def read_ice_options(session: Session, layout: Layout, data: Section) -> frozenset[str]:
+    """What the peer's ICE agent says it can do (RFC 8839 §5.6)."""
+    levels = _levels(session, layout, data)
+    # Some products put commas between their options (libdatachannel: "ice2,trickle").
+    return frozenset(
+        word
+        for level in levels
+        for found in level.find_all("ice-options")
+        for word in re.split("[ ,]+", found.value or "")
     )
 
 
@@ -63,7 +77,7 @@ def read_setup(session: Session, layout: Layout, data: Section, *, absent: Setup
     Raises:
         InvalidDescriptionError: it says something else than actpass, active or passive.
     """
-    found = _nearest("setup", (carrier_of(layout, data).media, data.media, session))
+    found = _nearest("setup", _levels(session, layout, data))
     if found is None:
         return absent, data.media.line
     match (found.value or "").strip(" ").lower():
@@ -71,6 +85,10 @@ def read_setup(session: Session, layout: Layout, data: Section, *, absent: Setup
             return setup, found.line
         case _:
             _fail("a setup of actpass, active or passive", found.line)
+
+
+def _levels(session: Session, layout: Layout, data: Section) -> tuple[Media | Session, ...]:
+    return carrier_of(layout, data).media, data.media, layout.tagged_for(data).media, session
 
 
 def _nearest(name: str, levels: Sequence[Media | Session]) -> Attribute | None:
@@ -119,11 +137,6 @@ def _read_number(media: Media, name: str, absent: int) -> int:
     if not _NUMBER.fullmatch(value):
         _fail(f"{name} to be a number of at most 20 digits", found.line)
     return int(value)
-
-
-def _words(attribute: Attribute) -> list[str]:
-    # Some products put commas between their options (libdatachannel: "ice2,trickle").
-    return re.split(r"[ ,]+", attribute.value or "")
 
 
 def _fail(expected: str, line: int | None) -> NoReturn:

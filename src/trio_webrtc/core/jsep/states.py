@@ -4,7 +4,8 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trio_webrtc.core.jsep.descriptions import LocalDescription, RemoteDescription
+from trio_webrtc.core.jsep.local import LocalDescription
+from trio_webrtc.core.jsep.remote import RemoteDescription
 
 
 class SignalingState(enum.Enum):

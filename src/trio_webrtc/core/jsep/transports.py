@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+Kind: TypeAlias = Literal["offer", "answer", "pranswer"]
+"""What a description is; a rollback is none."""
+
 DtlsRole: TypeAlias = Literal["client", "server"]
 
 DEFAULT_SCTP_PORT: Final = 5000
@@ -48,3 +51,7 @@ class RemoteTransport:
     def is_same_generation(self, other: "RemoteTransport") -> bool:
         """Whether no ICE restart lies between the two (RFC 8839 §4.4.1.1.1)."""
         return (self.ufrag, self.password) == (other.ufrag, other.password)
+
+    def is_same_identity(self, other: "RemoteTransport") -> bool:
+        """Whether both name the same certificates, so that a DTLS association can go on."""
+        return set(self.fingerprints) == set(other.fingerprints)
