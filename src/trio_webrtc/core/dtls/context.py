@@ -7,6 +7,7 @@ from OpenSSL import SSL
 
 from trio_webrtc.core.dtls.certificate import Certificate
 from trio_webrtc.core.dtls.witness import on_certificate, on_progress
+from trio_webrtc.errors import UsageError
 
 # RFC 8827 §6.5 demands the first one; each stands here for both kinds of certificate. All are AEAD with ephemeral
 # keys, so that a record adds the same number of bytes to every packet.
@@ -34,7 +35,12 @@ class DtlsSettings:
     handshake_timeout: float = 30.0
     """How long after this side's first flight the handshake must be complete."""
     cipher_suites: tuple[str, ...] = CIPHER_SUITES
-    """OpenSSL's names of AEAD cipher suites, the best first."""
+    """OpenSSL's names of some of `CIPHER_SUITES`, the best first."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.cipher_suites).difference(CIPHER_SUITES)
+        if unknown or not self.cipher_suites:
+            raise UsageError(f"DTLS cipher suites must be among {', '.join(CIPHER_SUITES)}")
 
 
 class Context:

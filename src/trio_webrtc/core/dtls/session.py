@@ -220,7 +220,7 @@ class Session:
             self._encrypt(packets)
 
     def queue_close_notify(self) -> None:
-        """Say goodbye, behind all that is queued. Final; safe in any state, and silent where nobody could understand it.
+        """Say goodbye, behind all that is queued. Final; safe in any state, and silent before there are keys.
 
         It is also the answer that a peer's close_notify asks for (RFC 5246 §7.2.1): none is given without this call.
         """
