@@ -61,12 +61,12 @@ def web_application(peers: trio.Nursery) -> Starlette:
             return PlainTextResponse(str(error), status_code=400)
         return JSONResponse(answer.as_dict())
 
-    async def page(request: Request) -> Response:
+    def page(request: Request) -> Response:
         # Isolated from other origins, the page gets the browser's finer clock.
         isolation = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
         return FileResponse(HERE / "echo.html", headers=isolation)
 
-    async def script(request: Request) -> Response:
+    def script(request: Request) -> Response:
         return FileResponse(HERE / "echo.js")
 
     return Starlette(

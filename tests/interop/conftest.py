@@ -1,6 +1,5 @@
 """The browsers and the other stacks: where they are on this machine, if they are."""
 
-import json
 import os
 import shutil
 import subprocess

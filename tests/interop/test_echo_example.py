@@ -1,0 +1,76 @@
+"""The echo example's Python side: its self-test, its client against its server, and how Ctrl-C ends it."""
+
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+import trio
+
+import echo_client
+from trio_webrtc import CloseReason, open_peer_connection
+
+from .echo_server_process import EXAMPLES, open_echo_server
+
+PATIENCE = 30.0
+
+
+async def run_example(*arguments: str) -> str:
+    """Run a program of examples/ to its end; gives what it printed."""
+    with trio.fail_after(PATIENCE):
+        finished = await trio.run_process(
+            [sys.executable, *arguments], cwd=EXAMPLES, capture_stdout=True, stderr=subprocess.STDOUT, check=False
+        )
+    printed = finished.stdout.decode()
+    assert finished.returncode == 0, printed
+    return printed
+
+
+async def test_the_self_test_measures_and_exits_with_zero():
+    printed = await run_example("echo_server.py", "--self-test")
+    assert "round trip: " in printed
+    assert "throughput: " in printed
+    assert printed.splitlines()[-1] == "peer 1: gone"
+
+
+async def test_the_client_measures_a_server_that_runs_elsewhere():
+    async with open_echo_server() as server:
+        assert "throughput: " in await run_example("echo_client.py", server.url)
+        await server.wait_printed("peer 1: gone")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"type": "offer", "sdp": "v=0"}', b'{"type": "answer", "sdp": ""}']
+)
+async def test_an_offer_that_is_none_is_turned_down_and_the_server_goes_on(body):
+    def post() -> int:
+        with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(f"{server.url}/offer", body):
+            pass
+        refusal.value.close()
+        return refusal.value.code
+
+    async with open_echo_server() as server:
+        assert await trio.to_thread.run_sync(post) == 400
+        code, printed = await server.interrupt()
+    assert code == 0
+    assert "Traceback" not in printed
+
+
+async def test_ctrl_c_closes_every_peer_with_its_alerts_before_the_server_exits():
+    async with open_echo_server() as server, open_peer_connection() as peer:
+        channel = peer.create_data_channel("talk")
+        await peer.set_local_description()
+        await peer.wait_gathering_complete()
+        with trio.fail_after(PATIENCE):
+            await peer.set_remote_description(await echo_client.exchange(server.url, peer.local_description))
+            await channel.send("hello")
+            assert await channel.receive() == "hello"
+
+            before = trio.current_time()
+            code, printed = await server.interrupt()
+            assert await peer.wait_closed() is CloseReason.REMOTE
+        assert trio.current_time() - before < 2.0
+        assert code == 0
+        assert printed.splitlines()[-1] == "peer 1: gone"
+        assert "Traceback" not in printed
