@@ -11,12 +11,11 @@ import enum
 from collections.abc import Sequence
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from trio_webrtc.core.dtls.context import Context
 from trio_webrtc.core.dtls.records import MAX_PLAINTEXT_LENGTH
-from trio_webrtc.core.dtls.witness import Witness
+from trio_webrtc.core.dtls.witness import Witness, der_of
 
 _clear_thread_errors = Binding.lib.ERR_clear_error
 
@@ -140,12 +139,11 @@ class Engine:
 
     def certificate_chain(self) -> tuple[bytes, ...]:
         """The peer's certificates in DER, its own first."""
-        own = self._connection.get_peer_certificate(as_cryptography=True)
+        own = self._connection.get_peer_certificate()
         if own is None:
             return ()
         # OpenSSL leaves the peer's own one out of the chain that it shows a server, and only there.
-        chain = self._connection.get_peer_cert_chain(as_cryptography=True) or []
-        return tuple(dict.fromkeys(certificate.public_bytes(Encoding.DER) for certificate in (own, *chain)))
+        return tuple(dict.fromkeys(map(der_of, (own, *(self._connection.get_peer_cert_chain() or ())))))
 
     def export_keying_material(self, label: bytes, length: int, context: bytes | None) -> bytes:
         """Keys for another protocol, derived from this session's (RFC 5705)."""

@@ -24,8 +24,11 @@ PROTECTED_EPOCH: Final = b"\x00\x01"
 MAX_PLAINTEXT_LENGTH: Final = 1 << 14
 """RFC 5246 §6.2.1."""
 
-MAX_JOINED_LENGTH: Final = 16 * 1024
-"""How much OpenSSL reads from its BIO at once. A record beyond that would be cut, and lost without a word."""
+MAX_JOINED_LENGTH: Final = HEADER_LENGTH + MAX_PLAINTEXT_LENGTH + 256
+"""How much OpenSSL's read buffer is sure to hold: a record of full length, with room for its protection.
+
+OpenSSL fills it once from its BIO; a record that is cut off there is lost without a word.
+"""
 
 
 def split_records(datagram: bytes) -> Sequence[bytes]:

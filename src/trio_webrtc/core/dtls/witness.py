@@ -1,14 +1,13 @@
 """What OpenSSL asks and tells during one session.
 
 OpenSSL calls back from inside its functions. The callbacks are the context's, shared by all its sessions; each finds
-the witness of its session as the connection's application data. The witness knows nothing of the session above it, so
+the witness of its session as the connection's application data. None may raise: pyOpenSSL would keep the exception with
+the context, and raise it from whichever session it has next. The witness knows nothing of the session above it, so
 that no reference runs in a circle.
 """
 
 from collections.abc import Sequence
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
 from trio_webrtc.core.dtls.fingerprint import Fingerprint, is_announced
@@ -26,9 +25,14 @@ class Witness:
         self.alert_received: int | None = None
         self.alert_sent: int | None = None
 
-    def accepts(self, certificate: x509.Certificate) -> bool:
+    def accepts(self, der: bytes) -> bool:
         """Whether a certificate may be the peer's; as long as its fingerprints are not known, any may."""
-        return not self.fingerprints or is_announced(certificate.public_bytes(Encoding.DER), self.fingerprints)
+        return not self.fingerprints or is_announced(der, self.fingerprints)
+
+
+def der_of(certificate: crypto.X509) -> bytes:
+    """The bytes of a certificate, whatever they say: it is known by its hash, and need not make sense to a parser."""
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def on_certificate(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
@@ -38,7 +42,7 @@ def on_certificate(connection: SSL.Connection, certificate: crypto.X509, error: 
     to us (RFC 8827 §6.5), so that OpenSSL's own verdict `ok` is not looked at.
     """
     witness: Witness = connection.get_app_data()
-    if depth == 0 and not witness.accepts(certificate.to_cryptography()):
+    if depth == 0 and not witness.accepts(der_of(certificate)):
         witness.has_refused_certificate = True
     return not witness.has_refused_certificate
 
