@@ -35,11 +35,16 @@ def libdatachannel(require) -> Stack:
     return require(
         _python_stack("libdatachannel", pythons, PEERS / "libdatachannel_peer.py") or _node_datachannel(),
         "libdatachannel is missing: neither a Python (TRIO_WEBRTC_PEER_PYTHON, or one >= 3.12 on the PATH) has "
-        "libdatachannel-py, nor node (NODE_PATH) node-datachannel",
+        "libdatachannel-py, nor Node.js (by NODE_PATH) node-datachannel",
     )
 
 
-@pytest.fixture(params=["aiortc", "libdatachannel"])
+@pytest.fixture(scope="session")
+def node_datachannel(require) -> Stack:
+    return require(_node_datachannel(), "there is no Node.js that finds node-datachannel (by NODE_PATH)")
+
+
+@pytest.fixture(params=["aiortc", "libdatachannel", "node_datachannel"])
 def stack(request) -> Stack:
     """Each of the other stacks in turn."""
     return request.getfixturevalue(request.param)
