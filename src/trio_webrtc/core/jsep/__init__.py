@@ -12,6 +12,7 @@ from trio_webrtc.core.jsep.transports import (
     DEFAULT_MAX_MESSAGE_SIZE,
     DEFAULT_SCTP_PORT,
     DtlsRole,
+    Kind,
     LocalTransport,
     RemoteTransport,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Applied",
     "CandidateFate",
     "DtlsRole",
+    "Kind",
     "LocalTransport",
     "Negotiation",
     "RemoteCandidate",

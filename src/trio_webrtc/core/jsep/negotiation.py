@@ -47,7 +47,7 @@ class Applied:
     local: LocalTransport | None
     """Our end as we have announced it."""
     remote: RemoteTransport | None
-    """The peer's end; None while it has not said, or has no data section."""
+    """The peer's end, with what has trickled in; None while it has not said, or has no data section."""
     dtls_role: DtlsRole | None
     """Known once there is a (provisional) answer."""
     data_negotiated: bool
@@ -327,7 +327,7 @@ class _InForce:
 
     @property
     def remote_transport(self) -> RemoteTransport | None:
-        return None if self.remote is None else self.remote.transport
+        return None if self.remote is None else self.remote.transport_so_far
 
 
 def _refuse_type(type: str) -> NoReturn:

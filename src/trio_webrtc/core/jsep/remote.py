@@ -34,6 +34,16 @@ class RemoteDescription:
         """The section that data channels go through."""
         return self.layout.data
 
+    @property
+    def transport_so_far(self) -> RemoteTransport | None:
+        """The transport, with the candidates that have trickled in since."""
+        if self.transport is None or not (self.trickled or self.ended):
+            return self.transport
+        candidates = (*self.transport.candidates, *self.trickled)
+        return replace(
+            self.transport, candidates=candidates, end_of_candidates=self.ended or self.transport.end_of_candidates
+        )
+
     def text(self) -> str:
         """As it came, and with what has trickled in since."""
         if self.data is None or not (self.trickled or self.ended):
