@@ -17,7 +17,7 @@ def parse_ip(host: str) -> IpAddress | None:
 
 
 def without_scope(host: str) -> str:
-    """An address as candidates carry it: a zone has a meaning on its own host only (RFC 6874 §1)."""
+    """An address as candidates carry it: a zone means something on its own host only (RFC 4007 §6)."""
     return host.partition("%")[0]
 
 

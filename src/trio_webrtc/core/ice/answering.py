@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trio_webrtc.core.contract import Received
 from trio_webrtc.core.ice.addresses import without_scope
-from trio_webrtc.core.ice.generation import Generation
+from trio_webrtc.core.ice.credentials import Credentials
 from trio_webrtc.core.ice.role import Role, Verdict
 from trio_webrtc.core.stun.message import PRIORITY, USE_CANDIDATE, USERNAME, XOR_MAPPED_ADDRESS, Message
 
@@ -15,7 +15,6 @@ class PeerCheck:
     """An authenticated check from the peer."""
 
     received: Received
-    generation: Generation
     priority: int
     """What the sender's address is worth, should we not know it yet."""
     nominating: bool
@@ -26,6 +25,8 @@ class Accepted:
     """A check that gets a success response."""
 
     check: PeerCheck
+    addressed_to: Credentials
+    """Those of our credentials that were used."""
     response: bytes
     role_switched: bool
 
@@ -39,18 +40,18 @@ class Refused:
 
 
 def answer_request(
-    request: Message, received: Received, generations: Sequence[Generation], role: Role
+    request: Message, received: Received, credentials: Sequence[Credentials], role: Role
 ) -> Accepted | Refused:
     """Decide on a Binding request. It may switch our role, but nothing else."""
     username = request.get(USERNAME)
     if username is None or not request.is_signed:
         return Refused(code=400, response=request.refuse(400).encode())
     # RFC 8445 §7.3: only what stands before the colon is ours to judge; the rest is the peer's own name for itself.
-    ufrag = username.partition(":")[0]
-    generation = next((generation for generation in generations if generation.local.ufrag == ufrag), None)
-    if generation is None or not request.is_signed_with(generation.local.key):
+    ufrag, colon, _ = username.partition(":")
+    ours = next((own for own in credentials if own.ufrag == ufrag), None)
+    if ours is None or not colon or not request.is_signed_with(ours.key):
         return Refused(code=401, response=request.refuse(401).encode())
-    key = generation.local.key
+    key = ours.key
     if request.not_understood:
         return Refused(code=420, response=request.refuse(420).encode(key))
     priority = request.get(PRIORITY)
@@ -65,10 +66,10 @@ def answer_request(
     return Accepted(
         check=PeerCheck(
             received=received,
-            generation=generation,
             priority=priority,
             nominating=USE_CANDIDATE in request.attributes,
         ),
+        addressed_to=ours,
         response=request.answer({XOR_MAPPED_ADDRESS: (without_scope(host), port)}).encode(key),
         role_switched=verdict is Verdict.SWITCH,
     )

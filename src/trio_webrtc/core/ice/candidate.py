@@ -12,7 +12,7 @@ from trio_webrtc.core.contract import Address
 from trio_webrtc.core.ice.addresses import without_scope
 
 COMPONENT: Final = 1
-"""The only one there is: RTCP is multiplexed (RFC 8834 §4.5... all of WebRTC here), data channels have one anyway."""
+"""The only one there is: all that a WebRTC connection carries shares it (RFC 9143)."""
 
 TYPE_PREFERENCES: Final = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
 """RFC 8445 §5.1.2.2."""

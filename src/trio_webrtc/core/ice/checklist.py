@@ -94,9 +94,9 @@ class Checklist:
             if pair.state is PairState.FROZEN and pair.foundation == like.foundation:
                 pair.state = PairState.WAITING
 
-    def conclude(self, selected: CandidatePair, *, finally_: bool) -> list[CandidatePair]:
+    def conclude(self, selected: CandidatePair, *, for_good: bool) -> list[CandidatePair]:
         """A pair is selected: stop checking those below it, or all (RFC 8445 §8.1.2); return those being checked."""
-        self._floor, self._concluded = selected.priority, finally_
+        self._floor, self._concluded = selected.priority, for_good
         stopped = [pair for pair in self.pairs if pair is not selected and not self.is_wanted(pair)]
         in_progress = [pair for pair in stopped if pair.state is PairState.IN_PROGRESS]
         for pair in stopped:

@@ -23,31 +23,38 @@ MAX_OUTSTANDING: Final = 64
 class Consent:
     """Watches one pair in use; `is_silent` and `is_expired` say how it stands."""
 
-    def __init__(self, *, send: Callable[[bytes], None], rng: random.Random, settings: IceSettings, now: float) -> None:
-        self._send = send
+    def __init__(self, *, ask: Callable[[bytes], None], rng: random.Random, settings: IceSettings, now: float) -> None:
+        self._ask_with = ask
         self._rng = rng
         self._settings = settings
         self._sent: dict[bytes, float] = {}
-        self.last_answer = now
+        self._last_answer = now
         self.is_silent = False
         self.is_expired = False
+        self.silent_for = 0.0
+        """How long there had been no answer when consent expired."""
         self._timers: TimerTable[_Timer] = TimerTable()
         self._rest(now)
 
-    def take_answer(self, transaction_id: bytes, now: float) -> float | None:
-        """Renew consent if that answers one of our checks; return the round trip time then."""
-        sent = self._sent.get(transaction_id)
-        if sent is None or self.is_expired:
-            return None
+    def awaits(self, transaction_id: bytes) -> bool:
+        """Whether that is one of our checks that is not answered."""
+        return transaction_id in self._sent
+
+    def renew(self, transaction_id: bytes, now: float) -> float:
+        """The peer has answered the check of that name; return how long that took."""
+        round_trip_time = now - self._sent[transaction_id]
         self._sent.clear()
-        self.last_answer = now
+        self._last_answer = now
         self.is_silent = False
         self._rest(now)
-        return now - sent
+        return round_trip_time
 
-    def awaits(self, transaction_id: bytes) -> bool:
-        """Whether that is one of our checks."""
-        return transaction_id in self._sent
+    def revoke(self, now: float) -> None:
+        """Consent is over at once, by the peer's own word or by its silence."""
+        self.silent_for = now - self._last_answer
+        self.is_expired = True
+        self._sent.clear()
+        self._timers.clear()
 
     def handle_timeout(self, now: float) -> None:
         """Ask again, or lose hope."""
@@ -58,8 +65,7 @@ class Consent:
                 case _Timer.SILENCE:
                     self.is_silent = True
                 case _Timer.EXPIRY:
-                    self.is_expired = True
-                    self._timers.clear()
+                    self.revoke(now)
                     return
 
     def next_timeout(self) -> float | None:
@@ -71,7 +77,7 @@ class Consent:
         if len(self._sent) == MAX_OUTSTANDING:
             del self._sent[next(iter(self._sent))]
         self._sent[transaction_id] = now
-        self._send(transaction_id)
+        self._ask_with(transaction_id)
         # Departs from RFC 7675 §5.1, where a lost check is simply followed by the next one 4 to 6 s later: asking
         # sooner tells a lost datagram from a lost peer within seconds.
         self._timers.set(_Timer.CHECK, now + self._settings.consent_retry)

@@ -4,6 +4,7 @@ Gathering is a stream: each candidate is told of as soon as it is known, and STU
 that one that does not answer delays nothing but the end. Sockets and names are opened and resolved elsewhere.
 """
 
+import enum
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -35,6 +36,10 @@ class StunServer:
     url: str | None
 
 
+class _Timer(enum.Enum):
+    KEEPALIVE = enum.auto()
+
+
 @dataclass(slots=True, eq=False)
 class _Query:
     base: Base
@@ -58,7 +63,8 @@ class Gatherer:
         self._foundations = Foundations()
         self._ended = False
         self._queries: dict[bytes, _Query] = {}
-        self._timers: TimerTable[bytes] = TimerTable()
+        self._bindings: list[tuple[Base, StunServer]] = []
+        self._timers: TimerTable[bytes | _Timer] = TimerTable()
 
     def candidates(self) -> Iterator[Candidate]:
         """The candidates of this generation, the peer-reflexive ones among them."""
@@ -76,6 +82,7 @@ class Gatherer:
         for transaction_id in [key for key, query in self._queries.items() if query.base is base]:
             del self._queries[transaction_id]
             self._timers.cancel(transaction_id)
+        self._bindings = [(other, server) for other, server in self._bindings if other is not base]
 
     def add_server(self, server: StunServer, now: float) -> None:
         """Ask another server, from every base that can reach it."""
@@ -90,6 +97,7 @@ class Gatherer:
     def restart(self, now: float) -> None:
         """A new generation: everything is found and told of again (RFC 8445 §9)."""
         self._queries.clear()
+        self._bindings.clear()
         self._timers.clear()
         self.is_complete = False
         for base in self.bases.values():
@@ -98,6 +106,8 @@ class Gatherer:
 
     def add_peer_reflexive(self, base: Base, seen: Address) -> Candidate:
         """A candidate that only the peer's answers tell of; the peer knows it already (RFC 8445 §7.2.5.3.1)."""
+        if len(base.candidates) >= self._settings.max_local_candidates:
+            return base.candidates[0]
         candidate = reflexive_candidate(
             "prflx",
             seen,
@@ -133,15 +143,22 @@ class Gatherer:
 
     def handle_timeout(self, now: float) -> None:
         """Repeat what is due to be repeated, or give up."""
-        for transaction_id in self._timers.pop_expired(now):
-            self._advance(transaction_id, now)
+        for timer in self._timers.pop_expired(now):
+            if isinstance(timer, _Timer):
+                self._keep_bindings()
+            else:
+                self._advance(timer, now)
 
     def next_timeout(self) -> float | None:
         """When something is to be repeated or given up."""
         return self._timers.earliest()
 
-    def settle(self) -> None:
-        """Tell of the end, once and when it has come."""
+    def settle(self, *, still_searching: bool, now: float) -> None:
+        """Tell of the end, once and when it has come; keep NAT bindings alive while they may be needed."""
+        if not still_searching:
+            self._timers.cancel(_Timer.KEEPALIVE)
+        elif self._bindings:
+            self._timers.set_if_off(_Timer.KEEPALIVE, now + self._settings.keepalive_interval)
         if self._ended and not self._queries and not self.is_complete:
             self.is_complete = True
             self._events.append(GatheringCompleted())
@@ -182,6 +199,16 @@ class Gatherer:
         self._outbox.send(query.base.via, query.server.address, request)
         self._timers.set(transaction_id, query.transaction.due)
 
+    def _keep_bindings(self) -> None:
+        """An indication is enough to keep a NAT from forgetting (RFC 8445 §5.1.1.4)."""
+        for base, server in self._bindings:
+            indication = Message(
+                method=Method.BINDING,
+                message_class=MessageClass.INDICATION,
+                transaction_id=new_transaction_id(self._rng),
+            )
+            self._outbox.send(base.via, server.address, indication.encode())
+
     def _discovered(self, base: Base, server: StunServer, seen: Address) -> None:
         # RFC 8445 §5.1.3: an address that leads to the same base is redundant, be it from another server or our own.
         if base.candidate_at(seen) is not None or seen == (without_scope(base.address[0]), base.address[1]):
@@ -194,6 +221,7 @@ class Gatherer:
             foundation=self._foundations.of("srflx", base.address[0], server.address[0]),
         )
         base.candidates.append(candidate)
+        self._bindings.append((base, server))
         self._events.append(LocalCandidateGathered(candidate, server.url))
 
     def _note(self, query: _Query, error: str) -> None:
@@ -207,6 +235,8 @@ def _names_of(base: Base) -> list[str]:
     fitting = []
     for name in base.announced:
         ip = parse_ip(name)
-        if ip is None or own is None or ip.version == own.version:
+        if ip is None:
             fitting.append(name)
+        elif own is None or ip.version == own.version:
+            fitting.append(str(ip))
     return fitting or [base.address[0]]

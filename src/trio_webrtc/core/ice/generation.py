@@ -1,20 +1,347 @@
-"""A generation: what an ICE restart replaces as a whole (RFC 8445 §9)."""
+"""One generation: from a pair of credentials to a pair of addresses; what an ICE restart replaces (RFC 8445 §9).
 
-from dataclasses import dataclass, field
+It forms pairs of our bases and the peer's candidates, checks them, checks back where the peer has checked, and comes
+to a choice: its own if we control, else the peer's. What becomes of the choice, and whether the peer stays there, is
+not known here.
+"""
 
-from trio_webrtc.core.ice.candidate import Candidate
+import enum
+import random
+
+from trio_webrtc.core.contract import Address, Received, TimerTable, Via, earliest
+from trio_webrtc.core.ice.addresses import destination, is_usable_remote, parse_ip
+from trio_webrtc.core.ice.answering import PeerCheck
+from trio_webrtc.core.ice.base import Base
+from trio_webrtc.core.ice.candidate import COMPONENT, Candidate, remote_reflexive_candidate
 from trio_webrtc.core.ice.checklist import Checklist
+from trio_webrtc.core.ice.checks import Check, Checks, came_back
 from trio_webrtc.core.ice.credentials import Credentials
+from trio_webrtc.core.ice.gathering import Gatherer
+from trio_webrtc.core.ice.outbox import Outbox
+from trio_webrtc.core.ice.pair import CandidatePair, PairState
+from trio_webrtc.core.ice.role import Role
+from trio_webrtc.core.ice.settings import IceSettings
+from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message, MessageClass
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+class _Timer(enum.Enum):
+    PACING = enum.auto()
+    """The next check that nobody asked for may go."""
+    TRIGGERED = enum.auto()
+    NOMINATION = enum.auto()
+    """The best pair so far is taken, though a better one may yet succeed."""
+    PATIENCE = enum.auto()
+    """Nothing can be done any more, and nothing has come from the peer for long enough."""
+
+
 class Generation:
-    """The credentials of both sides, the peer's candidates, and the pairs made of them."""
+    """Both sides' credentials, the peer's candidates, the pairs, and the checks under way."""
 
-    local: Credentials
-    checklist: Checklist
-    remote: Credentials | None = None
-    remote_is_lite: bool = False
-    remote_candidates: list[Candidate] = field(default_factory=list)
-    remote_ended: bool = False
-    """The peer has said that it has no more candidates (RFC 8838 §14)."""
+    def __init__(
+        self,
+        *,
+        local: Credentials,
+        role: Role,
+        gatherer: Gatherer,
+        outbox: Outbox,
+        rng: random.Random,
+        settings: IceSettings,
+    ) -> None:
+        self.local = local
+        self.remote: Credentials | None = None
+        self.remote_candidates: list[Candidate] = []
+        self.remote_ended = False
+        """The peer has said that it has no more candidates (RFC 8838 §14)."""
+        self.checklist = Checklist(max_pairs=settings.max_pairs)
+        self.chosen: CandidatePair | None = None
+        """The nominated pair, as long as it is there."""
+        self.has_failed = False
+        self._role = role
+        self._gatherer = gatherer
+        self._settings = settings
+        self._checks = Checks(outbox=outbox, rng=rng, retransmission=settings.check_retransmission)
+        self._early: dict[tuple[Via, Address], PeerCheck] = {}
+        self._hopeful_since = 0.0
+        """When there last was a reason to hope: the credentials, a new candidate, a check from the peer."""
+        self._choice_is_in_doubt = False
+        self._timers: TimerTable[_Timer] = TimerTable()
+
+    # What comes by signalling, and from our own sockets
+
+    def set_remote(self, remote: Credentials, now: float) -> None:
+        """Checking may begin; the peer's checks that came too early are followed now (RFC 8445 §7.3)."""
+        self.remote = remote
+        self._hopeful_since = now
+        early, self._early = self._early, {}
+        for check in early.values():
+            self.on_peer_check(check, now)
+
+    def add_base(self, base: Base) -> None:
+        """Pair a socket with all candidates of the peer."""
+        for remote in self.remote_candidates:
+            self._form_pair(base, remote)
+
+    def remove_base(self, via: Via, now: float) -> None:
+        """A socket is gone; if the chosen pair went with it, all others have another chance."""
+        for pair in self.checklist.pairs:
+            if pair.via == via:
+                self._checks.abandon(pair)
+        self.checklist.remove_via(via)
+        if self.chosen is not None and self.chosen.via == via:
+            self.chosen = None
+            self.checklist.reopen()
+            self._hopeful_since = now
+
+    def add_remote_candidate(self, candidate: Candidate, now: float) -> bool:
+        """Pair a candidate of the peer with all our sockets; say whether there was room for it.
+
+        What cannot be paired is kept all the same: names, whose owner may check from there, and TCP.
+        """
+        if any(_is_same(candidate, known) for known in self.remote_candidates):
+            return True
+        if len(self.remote_candidates) >= self._settings.max_remote_candidates:
+            return False
+        self.remote_candidates.append(candidate)
+        self._hopeful_since = now
+        for base in self._gatherer.bases.values():
+            self._form_pair(base, candidate)
+        return True
+
+    def on_role_switched(self) -> None:
+        """RFC 8445 §7.3.1.1: pair priorities depend on the role, and so does whose choice it is."""
+        self.checklist.prioritize(controlling=self._role.controlling)
+        self._timers.cancel(_Timer.NOMINATION)
+
+    def set_choice_in_doubt(self, in_doubt: bool) -> None:
+        """While the peer is silent on the chosen pair, any other that it nominates is better."""
+        self._choice_is_in_doubt = in_doubt
+
+    def give_up(self) -> None:
+        """No more checks, no more hope."""
+        self.has_failed = True
+        self.chosen = None
+        self.stop()
+
+    def stop(self) -> None:
+        """Do nothing any more of one's own accord."""
+        self._checks.forget_all()
+        self._early.clear()
+        self._timers.clear()
+
+    # What comes from the network
+
+    def on_peer_check(self, check: PeerCheck, now: float) -> None:
+        """Learn the sender's address, check back, note a nomination (RFC 8445 §7.3.1.3 to §7.3.1.5)."""
+        if self.remote is None:
+            self._remember(check)
+            return
+        via, from_ = check.received.via, check.received.from_
+        pair = self.checklist.at(via, from_) or self._learn_peer_reflexive(check)
+        if pair is None:
+            return
+        pair.requests_received += 1
+        pair.responses_sent += 1
+        self._hopeful_since = now
+        if check.nominating and not self._role.controlling:
+            pair.nominated_by_peer = True
+        if pair.state is PairState.SUCCEEDED:
+            self._follow_nomination(pair)
+        elif self._is_wanted(pair):
+            # A check of ours that left a moment ago may be answered yet; else our NAT, or the peer's, is open now.
+            not_before = now if pair.last_check_at is None else pair.last_check_at + self._settings.pacing
+            self.checklist.trigger(pair, not_before)
+
+    def take_answer(self, message: Message, received: Received, now: float) -> bool:
+        """Whether that is a signed answer to a check of ours; if it is, draw the conclusions."""
+        check = self._checks.take_answer(message)
+        if check is None:
+            return False
+        pair = check.pair
+        if message.message_class is MessageClass.ERROR and message.error_code == 487:
+            self._on_role_conflict(check, now)
+        elif message.message_class is MessageClass.ERROR:
+            self._fail(check, f"answered {message.error_text}")
+        elif not came_back(check, received):
+            host, port = received.from_
+            self._fail(check, f"answered from {host}:{port} instead")
+        elif (seen := message.get(XOR_MAPPED_ADDRESS)) is None:
+            self._fail(check, "answered without XOR-MAPPED-ADDRESS")
+        else:
+            pair.local = pair.base.candidate_at(seen) or self._gatherer.add_peer_reflexive(pair.base, seen)
+            self._succeed(check, now)
+        pair.responses_received += 1
+        return True
+
+    # Time
+
+    def handle_timeout(self, now: float) -> None:
+        """Repeat checks, give checks up, take what there is, or lose hope."""
+        for check in self._checks.handle_timeout(now):
+            self._fail(check, check.pair.last_error or "no answer")
+        for timer in self._timers.pop_expired(now):
+            if timer is _Timer.NOMINATION:
+                self._nominate_best(now)
+
+    def next_timeout(self) -> float | None:
+        """When the next of these is due."""
+        return earliest(self._checks.next_timeout(), self._timers.earliest())
+
+    def settle(self, now: float) -> None:
+        """After any input: send and nominate what may be sent and nominated, and see whether there is hope."""
+        if self.remote is None or self.has_failed:
+            return
+        self._consider_nomination(now)
+        self._run_checks(self.remote, now)
+        self._consider_failure(now)
+
+    # Pairs
+
+    def _form_pair(self, base: Base, remote: Candidate) -> None:
+        ip = parse_ip(remote.host)
+        if ip is None or remote.transport.lower() != "udp" or remote.component != COMPONENT:
+            return
+        address = destination(base.address, ip, remote.port) if is_usable_remote(ip, remote.port) else None
+        if address is None:
+            return
+        known = self.checklist.at(base.via, address)
+        if known is None:
+            self._add_pair(base, remote, address, proven=False)
+        elif known.remote.type == "prflx":
+            # RFC 8445 §7.3.1.3: the peer now names, with its true foundation and priority, what it checked from before.
+            known.remote = remote
+            self.checklist.prioritize(controlling=self._role.controlling)
+
+    def _learn_peer_reflexive(self, check: PeerCheck) -> CandidatePair | None:
+        base, from_ = self._gatherer.bases.get(check.received.via), check.received.from_
+        if base is None:
+            return None
+        known = (pair.remote for pair in self.checklist.pairs if pair.remote_address == from_)
+        # RFC 8445 §7.3.1.3: its foundation is like no other.
+        new = remote_reflexive_candidate(from_, priority=check.priority, foundation=f"prflx:{from_[0]}:{from_[1]}")
+        return self._add_pair(base, next(known, new), from_, proven=True)
+
+    def _add_pair(self, base: Base, remote: Candidate, address: Address, *, proven: bool) -> CandidatePair | None:
+        pair = CandidatePair(base=base, local=base.candidates[0], remote=remote, remote_address=address)
+        pair.prioritize(controlling=self._role.controlling)
+        return pair if self.checklist.add(pair, proven=proven) else None
+
+    def _is_wanted(self, pair: CandidatePair) -> bool:
+        return self.checklist.is_wanted(pair) or (pair.nominated_by_peer and not self._role.controlling)
+
+    def _remember(self, check: PeerCheck) -> None:
+        path = check.received.via, check.received.from_
+        before = self._early.get(path)
+        if before is not None:
+            before.nominating |= check.nominating
+        elif len(self._early) < self._settings.max_early_checks:
+            self._early[path] = check
+
+    # Checks
+
+    def _run_checks(self, remote: Credentials, now: float) -> None:
+        """Send what may be sent.
+
+        Departs from RFC 8445 §14.2, which paces all checks alike: one that answers a check of the peer's is paced by
+        the peer, and goes at once, as does the one nomination. What nobody asked for goes every Ta, the first at once.
+        """
+        while (pair := self.checklist.pop_triggered(now)) is not None:
+            if pair.state is not PairState.SUCCEEDED:
+                self._start_check(pair, remote, now, nominating=False)
+        if (later := self.checklist.next_triggered()) is not None:
+            self._timers.set(_Timer.TRIGGERED, later)
+        if _Timer.PACING not in self._timers and (pair := self.checklist.next_ordinary()) is not None:
+            self._start_check(pair, remote, now, nominating=False)
+
+    def _start_check(self, pair: CandidatePair, remote: Credentials, now: float, *, nominating: bool) -> None:
+        if pair.state is not PairState.SUCCEEDED:
+            pair.state = PairState.IN_PROGRESS
+        self._checks.start(pair, local=self.local, remote=remote, role=self._role, nominating=nominating, now=now)
+        self._timers.set(_Timer.PACING, now + self._settings.pacing)
+
+    def _succeed(self, check: Check, now: float) -> None:
+        pair = check.pair
+        pair.state = PairState.SUCCEEDED
+        pair.last_error = None
+        pair.measured(check.transaction.round_trip_time(now))
+        self._checks.abandon(pair)
+        self.checklist.untrigger(pair)
+        self.checklist.unfreeze(pair)
+        if check.nominating and self._role.controlling:
+            self._choose(pair)
+        else:
+            self._follow_nomination(pair)
+
+    def _fail(self, check: Check, error: str) -> None:
+        pair = check.pair
+        pair.last_error = error
+        if pair.state is PairState.SUCCEEDED and not check.nominating:
+            return  # an older check of the pair, abandoned since
+        # Departs from RFC 8445 §7.2.5.3.4, where a nomination that fails fails all: the next best pair is tried.
+        pair.state = PairState.FAILED
+        self._checks.abandon(pair)
+
+    def _on_role_conflict(self, check: Check, now: float) -> None:
+        """RFC 8445 §7.2.5.1: give up the role in which we asked, unless that has happened since, and ask again."""
+        if check.controlling == self._role.controlling:
+            self._role.switch()
+            self._role.draw_again()
+            self.on_role_switched()
+        if check.pair.state is PairState.IN_PROGRESS:
+            check.pair.state = PairState.WAITING
+        self.checklist.trigger(check.pair, now)
+
+    # Nomination
+
+    def _consider_nomination(self, now: float) -> None:
+        """If the choice is ours: take the best pair at once, another after some patience (RFC 8445 §8.1.1)."""
+        best = self.checklist.best_succeeded()
+        if not self._role.controlling or self.chosen is not None or best is None or self._checks.is_nominating():
+            self._timers.cancel(_Timer.NOMINATION)
+        elif best is self.checklist.best_possible():
+            self._nominate_best(now)
+        else:
+            self._timers.set_if_off(_Timer.NOMINATION, now + self._settings.nomination_patience)
+
+    def _nominate_best(self, now: float) -> None:
+        best = self.checklist.best_succeeded()
+        if best is not None and self.remote is not None and self.chosen is None and self._role.controlling:
+            self._timers.cancel(_Timer.NOMINATION)
+            self._start_check(best, self.remote, now, nominating=True)
+
+    def _follow_nomination(self, pair: CandidatePair) -> None:
+        """Take the peer's choice; of several, as an aggressive peer makes them, the best (RFC 8445 §8.1.1)."""
+        if not pair.nominated_by_peer or self._role.controlling:
+            return
+        if self.chosen is None or self._choice_is_in_doubt or pair.priority > self.chosen.priority:
+            self._choose(pair)
+
+    def _choose(self, pair: CandidatePair) -> None:
+        """RFC 8445 §8.1.2: checks that cannot lead to a better choice are stopped."""
+        pair.nominated = True
+        self.chosen = pair
+        self._choice_is_in_doubt = False
+        for stopped in self.checklist.conclude(pair, for_good=self._role.controlling):
+            self._checks.abandon(stopped)
+
+    # Failure
+
+    def _consider_failure(self, now: float) -> None:
+        if self.chosen is not None or self.checklist.has_unfinished() or self._checks.is_nominating():
+            self._timers.cancel(_Timer.PATIENCE)
+            return
+        ended = self.remote_ended and self._gatherer.is_complete
+        patience = self._settings.patience if ended else self._settings.trickle_patience
+        if now < self._hopeful_since + patience:
+            self._timers.set(_Timer.PATIENCE, self._hopeful_since + patience)
+        else:
+            self.give_up()
+
+
+def _is_same(candidate: Candidate, known: Candidate) -> bool:
+    return (candidate.host, candidate.port, candidate.transport.lower(), candidate.component, candidate.tcptype) == (
+        known.host,
+        known.port,
+        known.transport.lower(),
+        known.component,
+        known.tcptype,
+    )

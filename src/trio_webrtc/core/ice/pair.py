@@ -66,8 +66,7 @@ class CandidatePair:
         self.priority = (min(g, d) << 32) + 2 * max(g, d) + (g > d)
 
     def measured(self, round_trip_time: float | None) -> None:
-        """Note an answer, and how long it took if that can be told."""
-        self.responses_received += 1
+        """Note how long an answer took, if that can be told."""
         if round_trip_time is not None:
             self.round_trip_time = round_trip_time
             self.total_round_trip_time += round_trip_time

@@ -12,7 +12,8 @@ class IceSettings:
     pacing: float = 0.05
     """Ta, the time between two checks that nobody asked for (RFC 8445 §14.2)."""
     check_retransmission: Retransmission = field(default_factory=lambda: Retransmission(requests=5))
-    """A check is given up after 15.5 s; a check from the peer starts it again."""
+    """A check is given up after 15.5 s; a check from the peer starts it again. The timeout does not grow with the
+    number of pairs, as it does in RFC 8445 §14.3: they are at most `max_pairs`, started Ta apart."""
     stun_server_retransmission: Retransmission = field(
         default_factory=lambda: Retransmission(timeout=0.5, requests=3, last_wait=3)
     )
@@ -33,7 +34,8 @@ class IceSettings:
     consent_lifetime: float = 30.0
     """After so long without an answer nothing more may be sent (RFC 7675 §5.1)."""
     keepalive_interval: float = 15.0
-    """Tr: how often NAT bindings of server-reflexive candidates are refreshed before they are used (RFC 8445 §11)."""
+    """How often the NAT bindings of server-reflexive candidates are refreshed until a pair is in use: Tr, RFC 8445
+    §5.1.1.4 and §11."""
 
     max_pairs: int = 100
     """RFC 8445 §6.1.2.5."""

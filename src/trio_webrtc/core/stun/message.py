@@ -40,7 +40,7 @@ ICE_CONTROLLED: Final = Attribute[int]("ICE-CONTROLLED")
 ICE_CONTROLLING: Final = Attribute[int]("ICE-CONTROLLING")
 
 REASONS: Final = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute", 487: "Role Conflict"}
-"""The reason phrases of RFC 8489 §14.8 and RFC 8445 §7.1.3... of the errors that we answer with."""
+"""The reason phrases of the errors that we answer with (RFC 8489 §14.8, RFC 8445 §16.2)."""
 
 _TYPE_AND_LENGTH: Final = struct.Struct("!HH")
 _MESSAGE_INTEGRITY: Final = 0x0008
