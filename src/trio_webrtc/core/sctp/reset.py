@@ -1,0 +1,195 @@
+"""Starting streams afresh, in both directions (RFC 6525). Closing a data channel means this (RFC 8831 §6.7)."""
+
+from dataclasses import dataclass
+
+from trio_webrtc.core.sctp.chunks.reconfig import (
+    AddIncomingStreams,
+    AddOutgoingStreams,
+    IncomingResetRequest,
+    OutgoingResetRequest,
+    ReconfigChunk,
+    ReconfigResponse,
+    ResetResult,
+    SsnTsnResetRequest,
+)
+from trio_webrtc.core.sctp.context import Context, Timer
+from trio_webrtc.core.sctp.events import IncomingStreamsReset, OutgoingResetRefused, OutgoingStreamsReset
+from trio_webrtc.core.sctp.reassembly import ResetBarrier
+from trio_webrtc.core.sctp.receiving import Receiver
+from trio_webrtc.core.sctp.send_queue import SendQueue
+from trio_webrtc.core.sctp.sending import Sender
+from trio_webrtc.core.serial import add32, distance32
+
+MAX_STREAMS = 65_535
+
+MAX_STREAMS_PER_REQUEST = 256
+"""Streams reset by one request, so that it fits into a packet; the next request takes the next ones."""
+
+
+@dataclass(slots=True)
+class _Announced:
+    """A request of the peer's that waits for data which it sent before."""
+
+    request: OutgoingResetRequest
+    last_tsn: int
+
+
+class Resetter:
+    """One request of ours is under way at a time (RFC 6525 §5.1.1), and at most one of the peer's."""
+
+    def __init__(
+        self,
+        context: Context,
+        queue: SendQueue,
+        sender: Sender,
+        receiver: Receiver,
+        *,
+        initial_tsn: int,
+        peer_initial_tsn: int,
+        supported: bool,
+    ) -> None:
+        self._context = context
+        self._queue = queue
+        self._sender = sender
+        self._receiver = receiver
+        self._supported = supported
+        self._wanted: dict[int, None] = {}
+        """Streams to be reset, in the order in which that was asked for."""
+        # RFC 6525 §4.1: request numbers begin with the initial TSN of who makes the request.
+        self._next_request_seq = initial_tsn
+        self._request: OutgoingResetRequest | None = None
+        self._next_peer_seq = peer_initial_tsn
+        self._last_response: ReconfigResponse | None = None
+        self._announced: _Announced | None = None
+
+    # -- our streams ---------------------------------------------------------------------------------------------
+
+    def reset_streams(self, stream_ids: list[int]) -> None:
+        """Reset these streams of ours once all that was sent on them is settled."""
+        if not self._supported:
+            self._context.events.append(OutgoingResetRefused(tuple(stream_ids)))
+            return
+        for stream_id in stream_ids:
+            if not self._queue.stream(stream_id).is_resetting:
+                self._queue.stream(stream_id).is_resetting = True
+                self._wanted[stream_id] = None
+
+    def send_due_request(self, now: float) -> None:
+        """Send the next request, if there is one and none is under way. Cheap to call when there is not."""
+        if not self._wanted or self._request is not None:
+            return
+        # RFC 6525 §5.1.2 A: what was sent on a stream comes before its reset.
+        ready = self._queue.settled_streams(self._wanted)[:MAX_STREAMS_PER_REQUEST]
+        if not ready:
+            return
+        for stream_id in ready:
+            del self._wanted[stream_id]
+        self._request = OutgoingResetRequest(
+            self._next_request_seq, add32(self._next_peer_seq, -1), self._sender.last_assigned_tsn, tuple(ready)
+        )
+        self._send_request(now)
+
+    def on_timeout(self, now: float) -> bool:
+        """No answer yet: ask again. Return whether there was something to wait for."""
+        if self._request is None:
+            return False
+        self._context.rto.back_off()
+        self._send_request(now)
+        return True
+
+    def _send_request(self, now: float) -> None:
+        if self._request is not None:
+            self._context.outbox.send(ReconfigChunk((self._request,)))
+            self._context.timers.set(Timer.RECONFIG, now + self._context.rto.value)
+
+    def _on_response(self, response: ReconfigResponse, now: float) -> None:
+        request, context = self._request, self._context
+        if request is None or response.response_seq != request.request_seq:
+            return
+        if response.result == ResetResult.IN_PROGRESS:
+            # RFC 6525 §5.2.7: the same request, again after a while.
+            context.timers.set(Timer.RECONFIG, now + context.rto.value)
+            return
+        self._request = None
+        self._next_request_seq = add32(self._next_request_seq, 1)
+        context.timers.cancel(Timer.RECONFIG)
+        if response.result == ResetResult.ALREADY_IN_PROGRESS:
+            self._wanted = dict.fromkeys([*request.stream_ids, *self._wanted])
+            return
+        streams = [self._queue.stream(stream_id) for stream_id in request.stream_ids]
+        for stream in streams:
+            stream.is_resetting = False
+        if response.result in (ResetResult.NOTHING_TO_DO, ResetResult.PERFORMED):
+            for stream in streams:
+                del self._queue.streams[stream.id]  # a fresh one counts from 0
+            context.events.append(OutgoingStreamsReset(request.stream_ids))
+        else:
+            context.events.append(OutgoingResetRefused(request.stream_ids))
+
+    # -- the peer's streams --------------------------------------------------------------------------------------
+
+    def on_reconfig(self, chunk: ReconfigChunk, now: float) -> None:
+        """Take requests and answers."""
+        for parameter in chunk.parameters:
+            if isinstance(parameter, ReconfigResponse):
+                self._on_response(parameter, now)
+            elif parameter.request_seq == self._next_peer_seq:
+                self._next_peer_seq = add32(self._next_peer_seq, 1)
+                self._on_request(parameter)
+            elif self._last_response is not None and parameter.request_seq == self._last_response.response_seq:
+                # RFC 6525 §5.2.1: asked again, so our answer was lost, or was not the last word.
+                self._context.outbox.send(ReconfigChunk((self._last_response,)))
+            else:
+                self._answer(parameter.request_seq, ResetResult.BAD_SEQUENCE_NUMBER, remember=False)
+
+    def _on_request(
+        self,
+        request: (
+            OutgoingResetRequest | IncomingResetRequest | SsnTsnResetRequest | AddOutgoingStreams | AddIncomingStreams
+        ),
+    ) -> None:
+        match request:
+            case OutgoingResetRequest():
+                self._on_outgoing_reset(request)
+            case IncomingResetRequest():
+                # RFC 6525 §5.2.3: they are reset as soon as all on them has arrived; the peer learns by our request.
+                self.reset_streams(list(request.stream_ids or self._queue.streams))
+                self._answer(request.request_seq, ResetResult.PERFORMED)
+            case AddOutgoingStreams() if type(request) is AddOutgoingStreams:
+                self._receiver.inbound_streams = min(self._receiver.inbound_streams + request.count, MAX_STREAMS)
+                self._answer(request.request_seq, ResetResult.PERFORMED)
+            case AddOutgoingStreams() | SsnTsnResetRequest():
+                # Nothing of WebRTC needs these (RFC 8831 §6.2).
+                self._answer(request.request_seq, ResetResult.DENIED)
+
+    def _on_outgoing_reset(self, request: OutgoingResetRequest) -> None:
+        receiver = self._receiver
+        last_tsn = receiver.cumulative_tsn + distance32(receiver.cumulative_tsn, request.last_assigned_tsn)
+        self._announced = _Announced(request, last_tsn)
+        if last_tsn > receiver.cumulative_tsn:
+            # RFC 6525 §5.2.2 E3: what was sent before the reset has to arrive first.
+            receiver.reassembly.set_barrier(ResetBarrier(last_tsn, self._named_streams(request)))
+            self._answer(request.request_seq, ResetResult.IN_PROGRESS)
+        self.perform_announced()
+
+    def perform_announced(self) -> None:
+        """Perform the peer's reset, if all that it sent before has arrived. Cheap to call when there is none."""
+        announced, receiver = self._announced, self._receiver
+        if announced is None or receiver.cumulative_tsn < announced.last_tsn:
+            return
+        self._announced = None
+        stream_ids = self._named_streams(announced.request)
+        # The event comes after the messages delivered so far, and before those kept back: whoever drains messages
+        # before events sees the former first, and the latter only with the next drain.
+        receiver.reassembly.reset(stream_ids)
+        self._context.events.append(IncomingStreamsReset(stream_ids))
+        self._answer(announced.request.request_seq, ResetResult.PERFORMED)
+
+    def _named_streams(self, request: OutgoingResetRequest) -> tuple[int, ...] | range:
+        return request.stream_ids or range(self._receiver.inbound_streams)
+
+    def _answer(self, request_seq: int, result: ResetResult, *, remember: bool = True) -> None:
+        response = ReconfigResponse(request_seq, result)
+        if remember:
+            self._last_response = response
+        self._context.outbox.send(ReconfigChunk((response,)))
