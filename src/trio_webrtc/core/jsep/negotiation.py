@@ -173,9 +173,10 @@ class Negotiation:
         remote = self._in_force().remote
         if remote is None or isinstance(self._state, Closed):
             raise UsageError("a candidate makes sense only once there is a remote description")
+        line = (line or "").strip().removeprefix("a=")
         if line and mid is None and index is None:
             raise UsageError("a candidate needs sdp_mid or sdp_m_line_index")
-        return remote.take_candidate(mid, index, (line or "").strip().removeprefix("a="), ufrag)
+        return remote.take_candidate(mid, index, line, ufrag)
 
     def local_candidate_init(self, line: str) -> tuple[str, str | None, int, str]:
         """What signalling needs beside one of our candidate lines: its mid, its section's index, its ufrag.
