@@ -1,0 +1,456 @@
+"""All data channels of one peer: opening, carrying messages, closing (RFC 8831 §6, RFC 8832 §6).
+
+Messages stay here until the application takes them, and count against the association's receive window for so long:
+a slow reader slows the sender, and nothing grows. The window is one for all channels of the association.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, assert_never
+
+from trio_webrtc.core.contract import MalformedPacketError, TimerTable
+from trio_webrtc.core.datachannel.channel import Channel, ChannelParameters, ChannelState
+from trio_webrtc.core.datachannel.establishment import ACK_MESSAGE, MessageType, OpenMessage, PayloadProtocol
+from trio_webrtc.core.sctp import (
+    Aborted,
+    Association,
+    Established,
+    Failed,
+    IncomingStreamsReset,
+    Message,
+    MessageTooLarge,
+    OutgoingResetRefused,
+    OutgoingStreamsReset,
+    Restarted,
+    ShutDown,
+)
+from trio_webrtc.errors import UsageError
+
+MAX_STREAM_ID: Final = 65_534
+"""RFC 8832 §6: stream 65535 is not to be used."""
+
+MAX_EARLY_BYTES: Final = 65_536
+"""What may wait for the application to create the negotiated channel that it belongs to."""
+
+WINDOW_PATIENCE: Final = 5.0
+"""Seconds that unread messages may hold the receive window shut before the application is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelArrived:
+    """The peer has opened a channel."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsChanged:
+    """There is something new on these channels: messages, room to send, an acknowledgement, another state."""
+
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRefused:
+    """The peer asked for a channel that it cannot have."""
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowHeldShut:
+    """Unread messages of this channel, more than of any other, keep the peer from sending on all of them."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationEstablished:
+    """The association is up, and the channels that waited for it are open."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationEnded:
+    """There will be no more data: the association is gone; `error` says why, unless somebody said goodbye."""
+
+    error: str | None
+
+
+ChannelEvent = (
+    AssociationEstablished | ChannelArrived | ChannelsChanged | ChannelRefused | WindowHeldShut | AssociationEnded
+)
+
+
+class _Timer(enum.Enum):
+    WINDOW_SHUT = enum.auto()
+
+
+class DataChannels:
+    """The channels of one association. Before there is one, they wait for it."""
+
+    def __init__(self, *, max_channels: int) -> None:
+        self._max_channels = max_channels
+        self._association: Association | None = None
+        self._ids_are_odd: bool | None = None
+        self._by_id: dict[int, Channel] = {}
+        self._without_id: list[Channel] = []
+        self._early: dict[int, list[Message]] = {}
+        self._early_bytes = 0
+        self._events: deque[ChannelEvent] = deque()
+        self._changed: dict[Channel, None] = {}
+        self._timers: TimerTable[_Timer] = TimerTable()
+        self._window_warning_given = False
+        self.opened = 0
+        self.closed = 0
+
+    # -- commands ------------------------------------------------------------------------------------------------
+
+    def create(self, parameters: ChannelParameters, stream_id: int | None, now: float) -> Channel:
+        """Make a channel; it opens as soon as the association is up. Raises UsageError if its id is taken."""
+        if len(self._by_id) + len(self._without_id) >= self._max_channels:
+            raise UsageError(f"there are {self._max_channels} data channels; close one before you create another")
+        if stream_id is not None and stream_id in self._by_id:
+            raise UsageError(f"data channel id {stream_id} is in use; choose another, or close that channel first")
+        channel = Channel(parameters=parameters, id=stream_id)
+        self.opened += 1
+        if stream_id is not None:
+            self._by_id[stream_id] = channel
+        elif self._ids_are_odd is None:
+            self._without_id.append(channel)
+        else:
+            self._give_id(channel)
+        if self._association is not None and self._association.is_established:
+            self._open(channel, now)
+        return channel
+
+    def choose_ids(self, *, is_dtls_client: bool) -> None:
+        """Give ids: even ones if this side is the DTLS client, odd ones if it is the server (RFC 8832 §6)."""
+        self._ids_are_odd = not is_dtls_client
+        for channel in self._without_id:
+            self._give_id(channel)
+        self._without_id.clear()
+
+    def attach(self, association: Association) -> None:
+        """Use this association from now on."""
+        self._association = association
+
+    def can_send(self, channel: Channel) -> bool:
+        """Whether messages are accepted on a channel: it is open, and the peer has not begun to shut down."""
+        is_open = channel.state is ChannelState.OPEN
+        return is_open and self._association is not None and self._association.accepts_messages
+
+    def send(self, channel: Channel, data: str | bytes, now: float) -> None:
+        """Send one message on a channel that can."""
+        association, stream_id = self._transport_of(channel)
+        if isinstance(data, str):
+            payload, ppid = data.encode(), PayloadProtocol.STRING
+            if not payload:
+                payload, ppid = b"\0", PayloadProtocol.EMPTY_STRING
+        else:
+            payload, ppid = data, PayloadProtocol.BINARY
+            if not payload:  # RFC 8831 §6.6: SCTP has no empty messages; one byte stands for nothing
+                payload, ppid = b"\0", PayloadProtocol.EMPTY_BINARY
+        parameters = channel.parameters
+        channel.messages_sent += 1
+        channel.bytes_sent += len(payload)
+        association.send(
+            stream_id,
+            ppid,
+            payload,
+            unordered=not parameters.ordered and channel.may_send_unordered,
+            max_retransmits=parameters.max_retransmits,
+            lifetime=parameters.max_packet_life_time,
+            now=now,
+        )
+
+    def take(self, channel: Channel, now: float) -> str | bytes | None:
+        """The next message of a channel, or None; taking it opens the receive window by its cost."""
+        if not channel.inbox:
+            return None
+        message, cost = channel.inbox.popleft()
+        self._release(cost, now)
+        return message
+
+    def close(self, channel: Channel, now: float, *, error: str | None = None) -> None:
+        """End a channel: refuse what comes in, send what was accepted, then reset the stream (RFC 8831 §6.7)."""
+        channel.is_wanted = False
+        channel.error = channel.error or error
+        while channel.inbox:
+            self._release(channel.inbox.popleft()[1], now)
+        self._start_closing(channel, now)
+
+    def buffered_amount(self, channel: Channel) -> int:
+        """Bytes accepted and not yet sent for the first time (W3C's bufferedAmount)."""
+        if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
+            return 0
+        return self._association.buffered_amount(channel.id)
+
+    def unacknowledged(self, channel: Channel) -> int:
+        """Bytes accepted and neither acknowledged nor given up."""
+        if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
+            return 0
+        return self._association.unacknowledged(channel.id)
+
+    def end(self, error: str | None) -> None:
+        """The association is gone, or never will be: every channel ends, though what arrived can still be read."""
+        for channel in self:
+            channel.lost_data = self.unacknowledged(channel) > 0
+            self._finish(channel, error)
+        self._by_id.clear()
+        self._without_id.clear()
+        self._early.clear()
+        self._timers.clear()
+
+    # -- in ------------------------------------------------------------------------------------------------------
+
+    def process(self, now: float) -> None:
+        """Take over what the association has to tell: messages first, so that no end overtakes the data."""
+        association = self._association
+        if association is None:
+            return
+        while (message := association.poll_message()) is not None:
+            self._on_message(message, now)
+        while (event := association.poll_event()) is not None:
+            match event:
+                case Established():
+                    self._events.append(AssociationEstablished())
+                    for channel in [*self._by_id.values()]:
+                        self._open(channel, now)
+                case IncomingStreamsReset(stream_ids):
+                    for channel in self._named(stream_ids):
+                        channel.incoming_ended = True
+                        self._start_closing(channel, now)
+                        self._finish_if_both_ended(channel)
+                case OutgoingStreamsReset(stream_ids) | OutgoingResetRefused(stream_ids):
+                    for channel in self._named(stream_ids):
+                        channel.outgoing_ended = True
+                        self._finish_if_both_ended(channel)
+                case MessageTooLarge(stream_id, size):
+                    if (channel_ := self._by_id.get(stream_id)) is not None:
+                        self.close(channel_, now, error=f"the peer sent a message of {size} bytes, which is too large")
+                case Restarted():
+                    # RFC 9260 §5.2.4.1: the peer has forgotten every stream; so do its channels end here.
+                    self.end("the peer restarted its SCTP association")
+                case ShutDown():
+                    self._events.append(AssociationEnded(None))
+                case Aborted(by_peer, reason):
+                    self._events.append(
+                        AssociationEnded(None if by_peer else f"the SCTP association was aborted: {reason}")
+                    )
+                case Failed(reason):
+                    self._events.append(AssociationEnded(reason))
+                case _:
+                    assert_never(event)
+        for stream_id in association.poll_progress():
+            if (progressed := self._by_id.get(stream_id)) is not None:
+                self._changed[progressed] = None
+        self._watch_window(association, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Fire the timers that are due."""
+        for timer in self._timers.pop_expired(now):
+            match timer:
+                case _Timer.WINDOW_SHUT:
+                    unread = max(self._by_id.values(), key=lambda channel: len(channel.inbox), default=None)
+                    if unread is not None and unread.inbox:
+                        self._window_warning_given = True
+                        self._events.append(WindowHeldShut(unread))
+
+    # -- out -----------------------------------------------------------------------------------------------------
+
+    def poll_event(self) -> ChannelEvent | None:
+        """The next event, or None."""
+        if self._events:
+            return self._events.popleft()
+        if self._changed:
+            changed = ChannelsChanged(tuple(self._changed))
+            self._changed.clear()
+            return changed
+        return None
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is next wanted."""
+        return self._timers.earliest()
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter((*self._by_id.values(), *self._without_id))
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    def _give_id(self, channel: Channel) -> None:
+        assert self._ids_are_odd is not None
+        channel.id = next(number for number in count(self._ids_are_odd, 2) if number not in self._by_id)
+        self._by_id[channel.id] = channel
+
+    def _open(self, channel: Channel, now: float) -> None:
+        if channel.state is not ChannelState.CONNECTING:
+            return
+        association, stream_id = self._transport_of(channel)
+        if stream_id > MAX_STREAM_ID or stream_id >= association.outbound_streams:
+            del self._by_id[stream_id]
+            self._finish(channel, f"stream {stream_id} is beyond what the peer accepts")
+            return
+        channel.state = ChannelState.OPEN
+        self._changed[channel] = None
+        if not channel.parameters.negotiated:
+            # RFC 8832 §6: data may follow the OPEN at once, without waiting for its ACK.
+            self._establish(stream_id, _open_message(channel.parameters).encode(), now)
+        self._replay_early(channel, now)
+
+    def _establish(self, stream_id: int, payload: bytes, now: float) -> None:
+        assert self._association is not None
+        if self._association.accepts_messages:  # an OPEN may share its packet with the peer's ABORT
+            self._association.send(stream_id, PayloadProtocol.ESTABLISHMENT, payload, now=now)
+
+    def _on_establishment(self, message: Message, now: float) -> None:
+        stream_id, channel = message.stream_id, self._by_id.get(message.stream_id)
+        self._release(message.cost, now)
+        if message.data[:1] == ACK_MESSAGE:
+            if channel is not None:
+                channel.may_send_unordered = True
+            return
+        if message.data[:1] != bytes([MessageType.OPEN]):
+            return  # RFC 8832 §8.2.1 leaves room for other types; they are not for us
+        try:
+            wish = OpenMessage.decode(message.data)
+        except MalformedPacketError as error:
+            return self._refuse(stream_id, str(error), now)
+        if channel is not None:
+            return self.close(channel, now, error="the peer opened the channel a second time")
+        if stream_id % 2 == self._ids_are_odd:
+            return self._refuse(stream_id, "the id is one of this side's (RFC 8832 §6)", now)
+        if len(self._by_id) >= self._max_channels:
+            return self._refuse(stream_id, f"there are {self._max_channels} channels already", now)
+        parameters = ChannelParameters(
+            label=wish.label,
+            protocol=wish.protocol,
+            ordered=wish.ordered,
+            max_retransmits=wish.max_retransmits,
+            max_packet_life_time=wish.max_packet_life_time,
+            priority=wish.priority,
+        )
+        channel = Channel(parameters=parameters, id=stream_id, state=ChannelState.OPEN, may_send_unordered=True)
+        self._by_id[stream_id] = channel
+        self.opened += 1
+        self._establish(stream_id, ACK_MESSAGE, now)
+        self._events.append(ChannelArrived(channel))
+        self._replay_early(channel, now)
+
+    def _refuse(self, stream_id: int, reason: str, now: float) -> None:
+        """RFC 8832 §6: what cannot be opened is closed, by a reset of its stream."""
+        assert self._association is not None
+        self._association.reset_streams([stream_id], now)
+        self._events.append(ChannelRefused(stream_id, reason))
+
+    def _transport_of(self, channel: Channel) -> tuple[Association, int]:
+        """The association and the stream of a channel that has both."""
+        assert self._association is not None
+        assert channel.id is not None
+        return self._association, channel.id
+
+    # -- carrying ------------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: Message, now: float) -> None:
+        if message.ppid == PayloadProtocol.ESTABLISHMENT:
+            return self._on_establishment(message, now)
+        channel = self._by_id.get(message.stream_id)
+        if channel is None or channel.state is ChannelState.CONNECTING:
+            return self._keep_early(message, now)
+        if not channel.is_wanted:
+            return self._release(message.cost, now)
+        match message.ppid:
+            case PayloadProtocol.BINARY:
+                value: str | bytes = message.data
+            case PayloadProtocol.STRING:
+                try:
+                    value = message.data.decode()
+                except UnicodeDecodeError:
+                    self._release(message.cost, now)
+                    return self.close(channel, now, error="the peer sent text that is not UTF-8")
+            case PayloadProtocol.EMPTY_STRING:
+                value = ""
+            case PayloadProtocol.EMPTY_BINARY:
+                value = b""
+            case _:
+                return self._release(message.cost, now)  # RFC 8831 §6.6 knows no others
+        channel.may_send_unordered = True
+        channel.messages_received += 1
+        channel.bytes_received += len(value)
+        channel.inbox.append((value, message.cost))
+        self._changed[channel] = None
+
+    def _keep_early(self, message: Message, now: float) -> None:
+        """A message for a channel that the applications have agreed on, and ours has not created yet."""
+        if self._early_bytes + message.cost > MAX_EARLY_BYTES:
+            return self._release(message.cost, now)
+        self._early_bytes += message.cost
+        self._early.setdefault(message.stream_id, []).append(message)
+
+    def _replay_early(self, channel: Channel, now: float) -> None:
+        assert channel.id is not None
+        for message in self._early.pop(channel.id, ()):
+            self._early_bytes -= message.cost
+            self._on_message(message, now)
+
+    def _release(self, cost: int, now: float) -> None:
+        assert self._association is not None
+        self._association.release(cost, now)
+
+    def _watch_window(self, association: Association, now: float) -> None:
+        if association.is_window_shut and not self._window_warning_given:
+            self._timers.set_if_off(_Timer.WINDOW_SHUT, now + WINDOW_PATIENCE)
+        else:
+            self._timers.cancel(_Timer.WINDOW_SHUT)
+
+    # -- closing -------------------------------------------------------------------------------------------------
+
+    def _start_closing(self, channel: Channel, now: float) -> None:
+        match channel.state:
+            case ChannelState.CONNECTING:
+                # Nothing has been said about it yet, so nothing needs to be unsaid.
+                if channel.id is not None:
+                    self._by_id.pop(channel.id, None)
+                elif channel in self._without_id:
+                    self._without_id.remove(channel)
+                self._finish(channel, channel.error)
+            case ChannelState.OPEN:
+                association, stream_id = self._transport_of(channel)
+                channel.state = ChannelState.CLOSING
+                self._changed[channel] = None
+                association.reset_streams([stream_id], now)
+            case ChannelState.CLOSING | ChannelState.CLOSED:
+                pass
+            case _:
+                assert_never(channel.state)
+
+    def _finish_if_both_ended(self, channel: Channel) -> None:
+        """RFC 8831 §6.7: an id is free again when both directions are reset."""
+        if channel.incoming_ended and channel.outgoing_ended and channel.id is not None:
+            self._by_id.pop(channel.id, None)
+            self._finish(channel, channel.error)
+
+    def _finish(self, channel: Channel, error: str | None) -> None:
+        if channel.state is not ChannelState.CLOSED:
+            channel.state = ChannelState.CLOSED
+            channel.error = channel.error or error
+            self.closed += 1
+            self._changed[channel] = None
+
+    def _named(self, stream_ids: Iterable[int]) -> list[Channel]:
+        channels = (self._by_id.get(stream_id) for stream_id in stream_ids)
+        return [channel for channel in channels if channel is not None]
+
+
+def _open_message(parameters: ChannelParameters) -> OpenMessage:
+    return OpenMessage(
+        label=parameters.label,
+        protocol=parameters.protocol,
+        ordered=parameters.ordered,
+        max_retransmits=parameters.max_retransmits,
+        max_packet_life_time=parameters.max_packet_life_time,
+        priority=parameters.priority,
+    )

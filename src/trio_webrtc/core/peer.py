@@ -1,0 +1,700 @@
+"""One peer: ICE, DTLS, SCTP and data channels composed into one synchronous core.
+
+Datagrams are told apart on their way in (RFC 7983), and the goodbyes are ordered on their way out: each layer pushes
+its goodbye on one stack when it comes up, so that they leave innermost first, however the connection ends.
+"""
+
+import enum
+import random
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from trio_webrtc.core import datachannel, dtls, ice, jsep, sctp
+from trio_webrtc.core.contract import (
+    MAX_RUN_BYTES,
+    Address,
+    Received,
+    TimerTable,
+    Transmit,
+    Via,
+    earliest,
+    split_run,
+)
+from trio_webrtc.core.demultiplexing import Protocol, protocol_of
+from trio_webrtc.errors import (
+    CloseReason,
+    ConnectionFailedError,
+    FailureReason,
+    InvalidDescriptionError,
+    PeerError,
+)
+
+MAX_EARLY_DTLS: Final = 8
+"""DTLS datagrams kept until the remote description says who the client is."""
+
+MAX_CHANNELS: Final = 65_534
+"""Data channels of one peer (RFC 8832 §6)."""
+
+MTU: Final = 1200
+"""The largest datagram sent: what browsers send, and what IPv6 always passes (RFC 8200 §5: 1280 with headers)."""
+
+GOODBYE_PACKETS: Final = 4
+"""SCTP packets that may leave before the connection closes; ABORT or SHUTDOWN is the last of them."""
+
+
+class ConnectionState(enum.Enum):
+    """W3C's RTCPeerConnectionState."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """What a peer core needs to know of its application's wishes."""
+
+    dtls_context: dtls.Context
+    credentials: ice.Credentials | None = None
+    verify_remote_certificate: bool = True
+    restart_timeout: float = 15.0
+    ice_settings: ice.IceSettings = field(default_factory=ice.IceSettings)
+    sctp_settings: sctp.SctpSettings = field(default_factory=sctp.SctpSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStateChanged:
+    """The connection as a whole is in another state."""
+
+    state: ConnectionState
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringStarted:
+    """Candidates of a new generation follow; those before are of no use any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class NegotiationNeeded:
+    """An offer should be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The connection is over."""
+
+    reason: CloseReason
+    error: PeerError | None
+
+
+PeerEvent = (
+    ConnectionStateChanged
+    | GatheringStarted
+    | ice.LocalCandidateGathered
+    | ice.GatheringCompleted
+    | NegotiationNeeded
+    | datachannel.ChannelArrived
+    | datachannel.ChannelRefused
+    | datachannel.ChannelsChanged
+    | datachannel.WindowHeldShut
+    | Ended
+)
+
+
+# What stands on top of ICE. Each stage has exactly the layers that exist in it.
+
+
+@dataclass(slots=True)
+class Negotiating:
+    """It is not known yet who begins the DTLS handshake; what comes early is kept, a little of it."""
+
+    early: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_EARLY_DTLS))
+
+
+@dataclass(slots=True)
+class Securing:
+    """The DTLS handshake is under way, or begins as soon as there is a way to the peer."""
+
+    session: dtls.Session
+    remote: jsep.RemoteTransport
+
+
+@dataclass(slots=True)
+class Secured:
+    """DTLS is up, with an SCTP association on it."""
+
+    session: dtls.Session
+    association: sctp.Association
+
+
+Stage = Negotiating | Securing | Secured
+
+
+class _Timer(enum.Enum):
+    RESTART_DEADLINE = enum.auto()
+
+
+class PeerCore:
+    """Everything between the datagrams of one peer and its application."""
+
+    def __init__(self, *, settings: PeerSettings, rng: random.Random, now: float) -> None:
+        self.closed = False
+        self.close_reason: CloseReason | None = None
+        self.error: PeerError | None = None
+        """Why the connection is lost, or about to be."""
+        self.connection_state = ConnectionState.NEW
+        self.remote_max_message_size = jsep.DEFAULT_MAX_MESSAGE_SIZE
+        self.channels = datachannel.DataChannels(max_channels=MAX_CHANNELS)
+        self.agent = ice.Agent(controlling=True, credentials=settings.credentials, rng=rng, settings=settings.ice_settings)
+        self.stage: Stage = Negotiating()
+        self.traffic = Traffic()
+        self._negotiation = jsep.Negotiation(rng=rng)
+        self._settings = settings
+        self._rng = rng
+        self._goodbyes = ExitStack()
+        self._now = now
+        self._may_shut_down = False
+        self._way: tuple[Via, Address] | None = None
+        self._next_credentials: ice.Credentials | None = None
+        self._candidate_lines: list[str] = []
+        self._gathering_is_complete = False
+        self._early_candidates: deque[tuple[str, str | None, int | None, str | None]] = deque(
+            maxlen=settings.ice_settings.max_remote_candidates
+        )
+        self._added_candidates: set[str] = set()
+        self._wants_candidates = False
+        self._negotiation_was_needed = False
+        self._timers: TimerTable[_Timer] = TimerTable()
+        self._events: deque[PeerEvent] = deque()
+
+    # -- in: the network and the clock ---------------------------------------------------------------------------
+
+    def receive_datagrams(self, batch: Sequence[Received], now: float) -> None:
+        """Take what has arrived. Never raises for its contents: a bad datagram is counted and dropped."""
+        if self.closed:
+            return
+        checks: list[Received] = []
+        secured: list[tuple[Via, Address, list[bytes]]] = []
+        for via, from_, data, segment_size in batch:
+            records: list[bytes] = []
+            datagrams = split_run(data, segment_size)
+            self.traffic.received(len(datagrams), len(data))
+            for datagram in datagrams:
+                protocol = protocol_of(datagram)
+                if protocol is Protocol.DTLS:
+                    records.append(datagram)
+                elif protocol is Protocol.STUN:
+                    checks.append(Received(via, from_, datagram))
+                else:
+                    self.traffic.datagrams_dropped += 1
+            if records:
+                secured.append((via, from_, records))
+        # Checks first: the one that proves an address may share its batch with the first record from there.
+        if checks:
+            self.agent.receive_datagrams(checks, now)
+        for via, from_, records in secured:
+            self._receive_records(via, from_, records, now)
+        self._advance(now)
+
+    def _receive_records(self, via: Via, from_: Address, records: list[bytes], now: float) -> None:
+        if not self.agent.is_validated(via, from_):
+            self.traffic.datagrams_dropped += len(records)
+            return
+        if self._way is None:
+            self._way = via, from_  # ICE may still prefer another, but the peer hears us on this one
+        match self.stage:
+            case Negotiating(early):
+                early.extend(records)
+            case Securing(session) | Secured(session):
+                session.receive_datagrams(records, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Fire every timer that is due. Harmless when called early or twice."""
+        self.agent.handle_timeout(now)
+        match self.stage:
+            case Negotiating():
+                pass
+            case Securing(session):
+                session.handle_timeout(now)
+            case Secured(session, association):
+                session.handle_timeout(now)
+                association.handle_timeout(now)
+        self.channels.handle_timeout(now)
+        for timer in self._timers.pop_expired(now):
+            match timer:
+                case _Timer.RESTART_DEADLINE:
+                    self._end(CloseReason.FAILED, self.error, now)
+        self._advance(now)
+
+    def report_send_error(self, via: Via, to: Address, error: str, now: float) -> None:
+        """A datagram was lost on its way out, for this reason."""
+        self.agent.report_send_error(via, to, error, now)
+
+    def lower_mtu(self, via: Via, to: Address, now: float) -> None:
+        """A datagram was larger than this way takes: send smaller ones."""
+        if (via, to) == self._way and isinstance(self.stage, Secured):
+            self.stage.association.reduce_packet_size()
+
+    def retire(self, via: Via, now: float) -> None:
+        """Nothing will come or go by this way any more."""
+        self.agent.remove_local_base(via, now)
+        self._advance(now)
+
+    # -- out -----------------------------------------------------------------------------------------------------
+
+    def poll_transmits(self, now: float) -> Transmit | None:
+        """The next datagram, or run of datagrams, that is to go out."""
+        transmit = self.agent.poll_transmits(now) or self._poll_secured(now)
+        if transmit is not None:
+            size = transmit.segment_size or len(transmit.data)
+            self.traffic.sent(-(-len(transmit.data) // size), len(transmit.data))
+        return transmit
+
+    def _poll_secured(self, now: float) -> Transmit | None:
+        if self._way is None or isinstance(self.stage, Negotiating):
+            return None
+        session = self.stage.session
+        run = session.poll_run(now)
+        if run is None and isinstance(self.stage, Secured) and not self.closed:
+            packets = self.stage.association.poll_transmits(now, MAX_RUN_BYTES // MTU)
+            if packets:
+                session.send(packets)
+                run = session.poll_run(now)
+        return None if run is None else Transmit(*self._way, *run)
+
+    def poll_event(self) -> PeerEvent | None:
+        """The next event, or None."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is next wanted."""
+        if self.closed:
+            return None
+        above: tuple[float | None, ...] = ()
+        match self.stage:
+            case Negotiating():
+                pass
+            case Securing(session):
+                above = (session.next_timeout(),)
+            case Secured(session, association):
+                above = session.next_timeout(), association.next_timeout()
+        return earliest(self.agent.next_timeout(), *above, self.channels.next_timeout(), self._timers.earliest())
+
+    # -- commands: sockets and STUN servers ----------------------------------------------------------------------
+
+    def add_local_base(
+        self, via: Via, address: Address, *, local_preference: int, announced: Sequence[str], now: float
+    ) -> None:
+        """Use a bound socket; the peer is told of its address, or of those announced for it."""
+        self.agent.add_local_base(via, address, now, local_preference=local_preference, announced=announced)
+        self._advance(now)
+
+    def add_stun_server(self, server: Address, now: float) -> None:
+        """Ask this server for our addresses as others see them."""
+        self.agent.add_stun_server(server, now)
+        self._advance(now)
+
+    def end_of_local_bases(self, now: float) -> None:
+        """There are no more sockets and no more servers."""
+        self.agent.end_of_local_bases(now)
+        self._advance(now)
+
+    # -- commands: offer and answer ------------------------------------------------------------------------------
+
+    @property
+    def signaling_state(self) -> jsep.SignalingState:
+        """Where the exchange of offer and answer stands."""
+        return self._negotiation.signaling_state
+
+    def create_offer(self) -> str:
+        """The text of an offer. Raises UsageError."""
+        return self._negotiation.create_offer(self._local_transport())
+
+    def create_answer(self) -> str:
+        """The text of an answer. Raises UsageError."""
+        return self._negotiation.create_answer(self._local_transport())
+
+    def set_local_description(self, type_: str | None, sdp: str | None, now: float) -> None:
+        """Apply our own description; None means the one that is due. Raises UsageError."""
+        self._apply(self._negotiation.set_local(type_, sdp, self._local_transport()), now)
+
+    def set_remote_description(self, type_: str, sdp: str, now: float) -> None:
+        """Apply the peer's description. Raises InvalidDescriptionError and UsageError."""
+        applied = self._negotiation.set_remote(type_, sdp)
+        if applied.remote_restarted and applied.signaling_state is jsep.SignalingState.HAVE_REMOTE_OFFER:
+            self._next_credentials = ice.Credentials.generate(self._rng)  # RFC 8445 §9: a restart takes both sides
+        self._apply(applied, now)
+        while self._early_candidates:
+            self._add_candidate(*self._early_candidates.popleft(), now)
+        self._advance(now)
+
+    def add_remote_candidate(
+        self, line: str, mid: str | None, index: int | None, ufrag: str | None, now: float
+    ) -> None:
+        """Take a candidate of the peer's; "" ends them. Raises InvalidDescriptionError and UsageError."""
+        if line:
+            _parse_candidate(line)
+        if self.has_remote_description:
+            self._add_candidate(line, mid, index, ufrag, now)
+        else:
+            self._early_candidates.append((line, mid, index, ufrag))
+        self._advance(now)
+
+    def restart_ice(self, now: float) -> None:
+        """Have the next offer bring new credentials."""
+        self._next_credentials = ice.Credentials.generate(self._rng)
+        self._negotiation.request_restart()
+        self._advance(now)
+
+    @property
+    def has_remote_description(self) -> bool:
+        """Whether the peer has described itself."""
+        return any(map(self._negotiation.describe, (jsep.Which.PENDING_REMOTE, jsep.Which.CURRENT_REMOTE)))
+
+    @property
+    def wants_candidates(self) -> bool:
+        """Whether our part of offer and answer has a transport, so that candidates are to be gathered."""
+        return self._wants_candidates
+
+    def describe(self, which: jsep.Which) -> tuple[jsep.Kind, str] | None:
+        """Type and text of one of the four descriptions; local ones have the candidates gathered so far."""
+        return self._negotiation.describe(which, tuple(self._candidate_lines), self._gathering_is_complete)
+
+    def describe_candidate(self, candidate: ice.Candidate) -> tuple[str, str | None, int | None, str]:
+        """What signalling carries of a candidate: its line, its section's mid and index, its generation's ufrag."""
+        return self._negotiation.local_candidate_init(_candidate_line(candidate))
+
+    def _local_transport(self) -> jsep.LocalTransport:
+        credentials = self._next_credentials or self.agent.local_credentials
+        is_present = credentials == self.agent.local_credentials
+        return jsep.LocalTransport(
+            ufrag=credentials.ufrag,
+            password=credentials.password,
+            fingerprints=tuple(map(str, self._settings.dtls_context.certificate.fingerprints())),
+            candidates=tuple(self._candidate_lines) if is_present else (),
+            end_of_candidates=is_present and self._gathering_is_complete,
+            max_message_size=self._settings.sctp_settings.max_message_size,
+        )
+
+    def _apply(self, applied: jsep.Applied, now: float) -> None:
+        """Act upon what is in force after a description was set."""
+        is_offered_to_us = applied.signaling_state is jsep.SignalingState.HAVE_REMOTE_OFFER
+        if self.agent.remote_credentials is None:
+            # RFC 8445 §6.1.1: the offerer controls, unless only the other can.
+            is_offerer = applied.signaling_state is jsep.SignalingState.HAVE_LOCAL_OFFER
+            if is_offerer or is_offered_to_us:
+                self.agent.set_controlling(is_offerer or (applied.remote is not None and applied.remote.lite), now)
+        if applied.local is not None and not is_offered_to_us:
+            self._wants_candidates = True
+            self._use_local(applied.local, now)
+        if applied.remote is not None and (self.agent.remote_credentials is None or not is_offered_to_us):
+            self._use_remote(applied.remote, now)
+        if applied.remote is not None and applied.dtls_role is not None and isinstance(self.stage, Negotiating):
+            self._begin_securing(applied.remote, applied.dtls_role, now)
+        self._advance(now)
+
+    def _use_local(self, local: jsep.LocalTransport, now: float) -> None:
+        credentials = ice.Credentials(local.ufrag, local.password)
+        if credentials == self.agent.local_credentials:
+            return
+        self._next_credentials = None
+        self._candidate_lines.clear()
+        self._gathering_is_complete = False
+        self._added_candidates.clear()
+        self._events.append(GatheringStarted())
+        self.agent.restart(now, credentials)
+
+    def _use_remote(self, remote: jsep.RemoteTransport, now: float) -> None:
+        credentials = ice.Credentials(remote.ufrag, remote.password)
+        if credentials != self.agent.remote_credentials:
+            self._added_candidates.clear()
+            self.agent.set_remote_credentials(credentials, lite=remote.lite, now=now)
+        for line in remote.candidates:
+            try:
+                self._add_line(line, now)
+            except InvalidDescriptionError:
+                pass  # RFC 8839 §5.1: what is not understood is left out; one good candidate is enough
+        if remote.end_of_candidates:
+            self.agent.end_of_remote_candidates(now)
+        self.remote_max_message_size = remote.max_message_size
+
+    def _add_candidate(self, line: str, mid: str | None, index: int | None, ufrag: str | None, now: float) -> None:
+        candidate = self._negotiation.parse_candidate(mid, index, line, ufrag)
+        match candidate.fate:
+            case jsep.CandidateFate.ADD:
+                self._add_line(candidate.line, now)
+            case jsep.CandidateFate.END:
+                self.agent.end_of_remote_candidates(now)
+            case jsep.CandidateFate.IGNORE:
+                pass
+            case _:
+                assert_never(candidate.fate)
+
+    def _add_line(self, line: str, now: float) -> None:
+        candidate = _parse_candidate(line)
+        if line not in self._added_candidates:
+            self._added_candidates.add(line)
+            self.agent.add_remote_candidate(candidate, now)
+
+    def _begin_securing(self, remote: jsep.RemoteTransport, role: jsep.DtlsRole, now: float) -> None:
+        assert isinstance(self.stage, Negotiating)
+        early = self.stage.early
+        session = dtls.Session(
+            self._settings.dtls_context,
+            is_client=role == "client",
+            remote_fingerprints=self._expected_fingerprints(remote),
+            mtu=MTU,
+            now=now,
+        )
+        self.stage = Securing(session, remote)
+        self.channels.choose_ids(is_dtls_client=role == "client")
+        if early:
+            session.receive_datagrams(list(early), now)
+
+    def _expected_fingerprints(self, remote: jsep.RemoteTransport) -> tuple[dtls.Fingerprint, ...]:
+        if not self._settings.verify_remote_certificate:
+            return ()
+        return tuple(dtls.Fingerprint.parse(text) for text in remote.fingerprints)
+
+    # -- commands: data channels ---------------------------------------------------------------------------------
+
+    def create_channel(
+        self, parameters: datachannel.ChannelParameters, stream_id: int | None, now: float
+    ) -> datachannel.Channel:
+        """Make a data channel, which opens when the association is up. Raises UsageError."""
+        channel = self.channels.create(parameters, stream_id, now)
+        self._negotiation.request_data()
+        self._advance(now)
+        return channel
+
+    @property
+    def has_unacknowledged(self) -> bool:
+        """Whether the peer has yet to acknowledge something that was sent."""
+        return not self.closed and isinstance(self.stage, Secured) and self.stage.association.unacknowledged_total > 0
+
+    @property
+    def certificate(self) -> dtls.Certificate:
+        """Our own certificate."""
+        return self._settings.dtls_context.certificate
+
+    @property
+    def remote_certificates(self) -> tuple[bytes, ...]:
+        """The peer's certificate chain in DER."""
+        return () if isinstance(self.stage, Negotiating) else self.stage.session.remote_certificate
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def finish_lingering(self) -> None:
+        """All that was sent has been acknowledged: take leave with SHUTDOWN, which says so, instead of ABORT."""
+        self._may_shut_down = not self.has_unacknowledged
+
+    def close(self, now: float) -> None:
+        """End for good: drop what has not begun, queue the goodbyes, innermost first. Harmless when repeated."""
+        self._end(CloseReason.LOCAL, None, now)
+
+    def _end(self, reason: CloseReason, error: PeerError | None, now: float) -> None:
+        if self.closed:
+            return
+        self.closed, self.close_reason, self.error, self._now = True, reason, error, now
+        self._goodbyes.close()
+        self._negotiation.close()
+        self.agent.close()
+        self.channels.end(None if error is None else str(error))
+        self._timers.clear()
+        self._pass_on_channel_events(now)
+        if error is not None:
+            self._enter(ConnectionState.FAILED)
+        self._enter(ConnectionState.CLOSED)
+        self._events.append(Ended(reason, error))
+
+    def _leave_association(self) -> None:
+        assert isinstance(self.stage, Secured)
+        session, association = self.stage.session, self.stage.association
+        if self._may_shut_down:
+            association.shutdown(self._now)
+        else:
+            association.abort("", self._now)
+        session.send(association.poll_transmits(self._now, GOODBYE_PACKETS))
+
+    def _leave_session(self) -> None:
+        assert not isinstance(self.stage, Negotiating)
+        self.stage.session.queue_close_notify()
+
+    # -- how one layer follows another ---------------------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        """Pass on what each layer has to say, from the lowest to the highest."""
+        if self.closed:
+            return
+        self._follow_ice(now)
+        if isinstance(self.stage, Securing):
+            self._follow_handshake(self.stage, now)
+        if isinstance(self.stage, Secured):
+            self._follow_session(self.stage, now)
+        self._follow_negotiation()
+        self._update_state()
+
+    def _follow_ice(self, now: float) -> None:
+        while (event := self.agent.poll_event()) is not None:
+            match event:
+                case ice.LocalCandidateGathered(candidate):
+                    self._candidate_lines.append(_candidate_line(candidate))
+                    self._events.append(event)
+                case ice.GatheringCompleted():
+                    self._gathering_is_complete = True
+                    self._events.append(event)
+                case ice.PairSelected(pair):
+                    self._way = pair.via, pair.remote_address
+                    if isinstance(self.stage, Securing):
+                        self.stage.session.start(now)
+                case ice.StateChanged(state):
+                    self._on_ice_state(state, now)
+                case ice.RoleSwitched() | ice.ConsentLost():
+                    pass
+                case _:
+                    assert_never(event)
+
+    def _on_ice_state(self, state: ice.AgentState, now: float) -> None:
+        match state:
+            case ice.AgentState.FAILED:
+                was_connected = isinstance(self.stage, Secured)
+                cause = FailureReason.CONSENT_EXPIRED if was_connected else FailureReason.NO_USABLE_PAIR
+                self.error = ConnectionFailedError(self.agent.describe_failure(), cause)
+                self._timers.set_if_off(_Timer.RESTART_DEADLINE, now + self._settings.restart_timeout)
+            case ice.AgentState.CONNECTED | ice.AgentState.COMPLETED:
+                self.error = None
+                self._timers.cancel(_Timer.RESTART_DEADLINE)
+            case _:
+                pass
+
+    def _follow_handshake(self, stage: Securing, now: float) -> None:
+        session = stage.session
+        if self._way is not None and self.agent.selected_pair is not None:
+            session.start(now)
+        while (event := session.poll_event()) is not None:
+            match event:
+                case dtls.HandshakeCompleted():
+                    self._goodbyes.callback(self._leave_session)
+                    self._begin_association(stage, now)
+                case dtls.RemoteClosed():
+                    self._end(CloseReason.REMOTE, None, now)
+                case dtls.Failed(reason, message):
+                    self._end(CloseReason.FAILED, PeerError(message, reason), now)
+                case _:
+                    assert_never(event)
+
+    def _begin_association(self, stage: Securing, now: float) -> None:
+        association = sctp.Association(
+            settings=self._settings.sctp_settings,
+            rng=self._rng,
+            max_packet_size=MTU - stage.session.record_overhead,
+            local_port=jsep.DEFAULT_SCTP_PORT,
+            remote_port=stage.remote.sctp_port,
+            now=now,
+        )
+        self.stage = Secured(stage.session, association)
+        self.channels.attach(association)
+        association.connect(now)
+
+    def _follow_session(self, stage: Secured, now: float) -> None:
+        session, association = stage.session, stage.association
+        if packets := session.poll_packets():
+            association.receive_datagrams(packets, now)
+        self.channels.process(now)
+        self._pass_on_channel_events(now)
+        # The end comes last: what arrived in front of it has been delivered.
+        while not self.closed and (event := session.poll_event()) is not None:
+            match event:
+                case dtls.RemoteClosed():
+                    self._end(CloseReason.REMOTE, None, now)
+                case dtls.Failed(reason, message):
+                    self._end(CloseReason.FAILED, PeerError(message, reason), now)
+                case dtls.HandshakeCompleted():
+                    pass
+                case _:
+                    assert_never(event)
+
+    def _pass_on_channel_events(self, now: float) -> None:
+        while (event := self.channels.poll_event()) is not None:
+            match event:
+                case datachannel.AssociationEstablished():
+                    self._goodbyes.callback(self._leave_association)
+                case datachannel.AssociationEnded(problem):
+                    # One association is all that the connection is for: its end is the connection's.
+                    if problem is None:
+                        self._end(CloseReason.REMOTE, None, now)
+                    else:
+                        self._end(CloseReason.FAILED, PeerError(problem, FailureReason.SCTP_FAILED), now)
+                case _:
+                    self._events.append(event)
+
+    @property
+    def needs_negotiation(self) -> bool:
+        """Whether an offer should be made."""
+        return self._negotiation.negotiation_needed
+
+    def _follow_negotiation(self) -> None:
+        needed = self.needs_negotiation
+        if needed and not self._negotiation_was_needed:
+            self._events.append(NegotiationNeeded())
+        self._negotiation_was_needed = needed
+
+    def _update_state(self) -> None:
+        match self.agent.state:
+            case ice.AgentState.CLOSED:
+                pass
+            case ice.AgentState.FAILED:
+                self._enter(ConnectionState.FAILED)
+            case ice.AgentState.DISCONNECTED:
+                self._enter(ConnectionState.DISCONNECTED)
+            case ice.AgentState.NEW:
+                self._enter(ConnectionState.NEW)
+            case ice.AgentState.CHECKING:
+                self._enter(ConnectionState.CONNECTING)
+            case ice.AgentState.CONNECTED | ice.AgentState.COMPLETED:
+                is_secured = isinstance(self.stage, Secured)
+                self._enter(ConnectionState.CONNECTED if is_secured else ConnectionState.CONNECTING)
+
+    def _enter(self, state: ConnectionState) -> None:
+        if state is not self.connection_state:
+            self.connection_state = state
+            self._events.append(ConnectionStateChanged(state))
+
+
+def _candidate_line(candidate: ice.Candidate) -> str:
+    return f"candidate:{candidate.to_sdp()}"
+
+
+def _parse_candidate(line: str) -> ice.Candidate:
+    try:
+        return ice.parse_candidate(line)
+    except ValueError as error:
+        raise InvalidDescriptionError(str(error)) from error
+
+
+@dataclass(slots=True)
+class Traffic:
+    """How much has passed below DTLS, in datagrams and bytes."""
+
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    datagrams_dropped: int = 0
+    """Of no protocol known here, or from an address that has proved nothing."""
+
+    def sent(self, datagrams: int, size: int) -> None:
+        """Count what goes out."""
+        self.datagrams_sent += datagrams
+        self.bytes_sent += size
+
+    def received(self, datagrams: int, size: int) -> None:
+        """Count what comes in."""
+        self.datagrams_received += datagrams
+        self.bytes_received += size

@@ -1,0 +1,51 @@
+"""The oracle for what a scope leaves behind: nothing."""
+
+import gc
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+from trio_webrtc import DataChannel, PeerConnection
+from trio_webrtc.core.dtls import Session
+from trio_webrtc.core.ice import Agent
+from trio_webrtc.core.peer import PeerCore
+from trio_webrtc.core.sctp import Association
+from trio_webrtc.shell.path import Path
+from trio_webrtc.shell.port import Port
+
+WATCHED = (PeerConnection, DataChannel, PeerCore, Agent, Session, Association, Path, Port)
+
+
+def tasks() -> int:
+    """How many tasks there are in this event loop."""
+    count, nurseries = 1, list(trio.lowlevel.current_root_task().child_nurseries)
+    while nurseries:
+        for task in nurseries.pop().child_tasks:
+            count += 1
+            nurseries.extend(task.child_nurseries)
+    return count
+
+
+def descriptors() -> set[str]:
+    """The open descriptors of this process."""
+    return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()  # noqa: PTH112, PTH208
+
+
+def watched_objects() -> list[weakref.ref]:
+    return [weakref.ref(found) for found in gc.get_objects() if isinstance(found, WATCHED)]
+
+
+@contextmanager
+def nothing_stays_behind() -> Iterator[None]:
+    """Asserts that tasks, threads, descriptors and objects are afterwards what they were before."""
+    gc.collect()
+    before = tasks(), threading.active_count(), descriptors()
+    known = {id(reference()) for reference in watched_objects()}
+    yield
+    gc.collect()
+    left = [reference() for reference in watched_objects() if id(reference()) not in known]
+    assert not left, f"left behind: {left}"
+    assert (tasks(), threading.active_count(), descriptors()) == before
