@@ -25,7 +25,7 @@ def test_any_text_is_a_fingerprint_or_a_value_error(text):
         pass
 
 
-@pytest.mark.parametrize("text", ["", "sha-256", "sha-256 ", "sha-256 AB", "sha-256 AB:C", "sha-256 AB:GG", "AB:CD"])
+@pytest.mark.parametrize("text", ["", "sha-256", "sha-256 ", "sha-256 AB:", "sha-256 AB:C", "sha-256 AB:GG", "AB:CD"])
 def test_broken_fingerprints_are_refused(text):
     with pytest.raises(ValueError, match="fingerprint"):
         Fingerprint.parse(text)
@@ -49,6 +49,17 @@ def test_one_matching_fingerprint_among_several_is_enough(make_pair, ecdsa, stra
 
 def test_without_verification_any_certificate_will_do(make_pair):
     make_pair(client_trusts=(), server_trusts=()).connect()
+
+
+def test_a_hash_of_the_wrong_length_matches_nothing(ecdsa):
+    whole = ecdsa.certificate.fingerprints()[0]
+    assert whole.matches(ecdsa.certificate.der)
+    assert not Fingerprint.parse(str(whole)[:-3]).matches(ecdsa.certificate.der)
+
+
+def test_no_fingerprint_is_made_with_a_weak_hash(ecdsa):
+    with pytest.raises(ValueError, match="sha-1"):
+        ecdsa.certificate.fingerprints(["sha-1"])
 
 
 @pytest.mark.parametrize("believer", ["client", "server"])

@@ -73,6 +73,15 @@ def test_an_unprotected_alert_does_not_end_an_established_session(pair, drain):
     assert_alive(pair, drain)
 
 
+@pytest.mark.parametrize("kind", [b"\x15", b"\x17"])
+def test_protected_records_of_any_length_do_not_harm_an_established_session(pair, drain, kind):
+    for length in range(60):
+        forgery = kind + bytes.fromhex("fefd 0001 00000000ffff") + length.to_bytes(2, "big") + bytes(length)
+        pair.client.receive_datagrams([forgery], pair.now)
+        pair.server.receive_datagrams([forgery], pair.now)
+        assert_alive(pair, drain)
+
+
 @FIXTURES_ARE_FINE
 @given(st.lists(garbage, min_size=1, max_size=5), st.booleans())
 def test_garbage_in_a_handshake_raises_nothing(make_pair, batch, has_begun):

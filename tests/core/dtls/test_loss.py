@@ -83,7 +83,7 @@ def test_intervals_double_up_to_their_limit_until_patience_ends(make_pair, drain
         moments.append(moment)
         client.handle_timeout(moment)
         drain(client)
-    assert moments[:5] == pytest.approx([0.4, 1.2, 2.8, 6.0, 9.2])
+    assert moments[:5] == pytest.approx([0.4, 1.2, 2.8, 4.4, 6.0])
     assert moments[-1] == 30.0
     assert "in time" in client.poll_event().message
     assert client.state.value == "failed"

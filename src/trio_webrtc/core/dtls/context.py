@@ -30,7 +30,7 @@ class DtlsSettings:
 
     first_retransmission: float = 0.4
     """RFC 6347 §4.2.4.1 allows less than its 1 s where the way is known to be short."""
-    longest_retransmission: float = 3.2
+    longest_retransmission: float = 1.6
     """The interval doubles up to this. RFC 6347 says 60 s, which nobody who waits for a call would sit through."""
     handshake_timeout: float = 30.0
     """How long after this side's first flight the handshake must be complete."""

@@ -9,6 +9,7 @@ session or library has left there would pass for our failure; so it is cleared b
 
 import enum
 from collections.abc import Sequence
+from typing import Final
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
@@ -16,6 +17,9 @@ from OpenSSL import SSL
 from trio_webrtc.core.dtls.context import Context
 from trio_webrtc.core.dtls.records import MAX_PLAINTEXT_LENGTH
 from trio_webrtc.core.dtls.witness import Witness, der_of
+
+_BIO_ROOM: Final = 16 * 1024
+"""Bytes of packets that are encrypted before the BIO is emptied."""
 
 _clear_thread_errors = Binding.lib.ERR_clear_error
 
@@ -85,26 +89,23 @@ class Engine:
             return self._judge(error)
         return Outcome.WAITING
 
-    def decrypt_early(self, packets: list[bytes]) -> Outcome:
-        """Append to `packets` what came between ChangeCipherSpec and Finished, which OpenSSL has kept."""
-        _clear_thread_errors()
-        try:
-            while True:
-                packets.append(self._connection.recv(MAX_PLAINTEXT_LENGTH))
-        except SSL.WantReadError:
-            return Outcome.WAITING
-        except SSL.Error as error:
-            return self._judge(error)
-
     def encrypt(self, packets: Sequence[bytes]) -> bytes:
-        """Make one record of each packet, none of them empty; the records are back to back."""
+        """Make one record of each packet, none of them empty or larger than the first; the records are back to back.
+
+        The BIO is emptied now and then, for it never gives back the room it once needed.
+        """
         connection = self._connection
         send = connection.send
-        size = 0
+        at_once = max(1, _BIO_ROOM // len(packets[0]))
+        parts = []
         _clear_thread_errors()
-        for packet in packets:
-            size += send(packet)
-        return connection.bio_read(size + len(packets) * self.record_overhead)
+        for start in range(0, len(packets), at_once):
+            some = packets[start : start + at_once]
+            size = len(some) * self.record_overhead
+            for packet in some:
+                size += send(packet)
+            parts.append(connection.bio_read(size))
+        return b"".join(parts)
 
     def reopen(self) -> None:
         """Forget that close_notify was written, so that more can be."""
@@ -156,5 +157,5 @@ class Engine:
         if self._connection.get_state_string() != b"error":
             return Outcome.WAITING  # something was wrong with a record, and OpenSSL has got over it
         reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
-        self.error = "; ".join(reason for _, _, reason in reasons if reason) or "OpenSSL gives no reason"
+        self.error = "; ".join(dict.fromkeys(reason for _, _, reason in reasons if reason)) or "OpenSSL gives no reason"
         return Outcome.BROKEN

@@ -63,16 +63,20 @@ def is_handshake(record: bytes) -> bool:
     return record[0] in (HANDSHAKE, CHANGE_CIPHER_SPEC)
 
 
+def is_payload(record: bytes) -> bool:
+    """Whether a record belongs behind the handshake: application data or an alert, protected."""
+    return record[0] in (APPLICATION_DATA, ALERT) and epoch_of(record) == PROTECTED_EPOCH
+
+
 def may_belong_to_handshake(record: bytes) -> bool:
     """Whether a record can be of use before the handshake is done.
 
-    Application data is, if it is protected: it may have overtaken the end of the handshake. Unprotected, it would be
-    taken for a violation that ends the handshake; anybody could send it.
+    Unprotected application data would be taken for a violation that ends the handshake, and anybody could send it.
     """
-    epoch = epoch_of(record)
-    if record[0] == APPLICATION_DATA:
-        return epoch == PROTECTED_EPOCH
-    return record[0] in (HANDSHAKE, CHANGE_CIPHER_SPEC, ALERT) and epoch in (UNPROTECTED_EPOCH, PROTECTED_EPOCH)
+    kind, epoch = record[0], epoch_of(record)
+    return (kind in (HANDSHAKE, CHANGE_CIPHER_SPEC) and epoch in (UNPROTECTED_EPOCH, PROTECTED_EPOCH)) or (
+        kind == ALERT and epoch == UNPROTECTED_EPOCH
+    )
 
 
 def pack(records: Iterable[bytes], mtu: int) -> Iterator[bytes]:

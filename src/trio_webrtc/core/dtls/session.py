@@ -14,13 +14,10 @@ from trio_webrtc.core.dtls.events import DtlsEvent, Failed, HandshakeCompleted, 
 from trio_webrtc.core.dtls.fingerprint import Fingerprint, is_announced
 from trio_webrtc.core.dtls.flight import Flight
 from trio_webrtc.core.dtls.records import (
-    ALERT,
-    APPLICATION_DATA,
     MAX_JOINED_LENGTH,
-    PROTECTED_EPOCH,
     Numbering,
-    epoch_of,
     is_handshake,
+    is_payload,
     may_belong_to_handshake,
     pack,
     runs_of,
@@ -28,6 +25,9 @@ from trio_webrtc.core.dtls.records import (
 )
 from trio_webrtc.core.dtls.witness import Witness
 from trio_webrtc.errors import FailureReason, UsageError
+
+MAX_EARLY_RECORDS: Final = 8
+"""How many records wait for the end of the handshake that they have overtaken."""
 
 MAX_UNVERIFIED_PACKETS: Final = 8
 """How many packets wait for the fingerprint that vouches for their sender. SCTP sends the others again."""
@@ -74,6 +74,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_answered_repeat_at",
+        "_early",
         "_engine",
         "_events",
         "_flight",
@@ -115,6 +116,7 @@ class Session:
         self._flight = Flight(context.settings)
         self._numbering = Numbering()
         self._outbox: deque[tuple[bytes, int | None]] = deque()
+        self._early: list[bytes] = []
         self._packets: list[bytes] = []
         self._events: deque[DtlsEvent] = deque()
 
@@ -175,7 +177,7 @@ class Session:
         """Take what has arrived. Never raises for its contents: a bad datagram is counted and dropped.
 
         The usual datagram is one record of application data. Such records are joined, up to `MAX_JOINED_LENGTH`
-        bytes, and decrypted together.
+        bytes, and decrypted together; one too short to be protected at all would upset some versions of OpenSSL.
         """
         if not self._is_listening():
             return
@@ -190,7 +192,7 @@ class Session:
             for record in records:
                 if not self._handshake_is_done:
                     self._receive_handshake(record, now)
-                elif record[0] in (APPLICATION_DATA, ALERT) and epoch_of(record) == PROTECTED_EPOCH:
+                elif is_payload(record) and len(record) > self._engine.record_overhead:
                     if size + len(record) > MAX_JOINED_LENGTH:
                         self._decrypt(joined)
                         joined, size = [], 0
@@ -272,7 +274,10 @@ class Session:
         return self._state is SessionState.CONNECTING or self._state is SessionState.CONNECTED
 
     def _receive_handshake(self, record: bytes, now: float) -> None:
-        if may_belong_to_handshake(record) and self._is_listening():
+        if is_payload(record) and len(self._early) < MAX_EARLY_RECORDS:
+            # It has overtaken the end of the handshake. OpenSSL would keep it, but not every version finds it again.
+            self._early.append(record)
+        elif may_belong_to_handshake(record) and self._is_listening():
             self._state = SessionState.CONNECTING
             self._shake_hands(record, now)
         else:
@@ -289,7 +294,9 @@ class Session:
                 self._end_flights()
                 self.remote_certificate = self._engine.certificate_chain()
                 self._verify()
-                self._judge(self._engine.decrypt_early(self._packets))
+                for early in self._early:
+                    self._decrypt([early])
+                self._early.clear()
             case Outcome.CLOSED | Outcome.BROKEN:
                 self._judge(outcome)
 
@@ -342,7 +349,7 @@ class Session:
             self._witness.has_refused_certificate = True
             self._engine.close_notify()
             self._queue_output()
-            self._fail_for(self._witness)
+            self._fail_with_reason()
         else:
             self._is_verified = True
             self._state = SessionState.CONNECTED
@@ -376,21 +383,17 @@ class Session:
             self._events.append(RemoteClosed())
         elif outcome is Outcome.BROKEN:
             self._queue_output()
-            self._fail_for(self._witness)
+            self._fail_with_reason()
 
-    def _fail_for(self, witness: Witness) -> None:
+    def _fail_with_reason(self) -> None:
         """Fail for the best reason that is known."""
+        witness = self._witness
         if witness.has_refused_certificate:
-            self._fail(
-                FailureReason.FINGERPRINT_MISMATCH,
-                "the peer's certificate matches none of the fingerprints it announced",
-                Alert.BAD_CERTIFICATE,
-            )
+            message = "the peer's certificate matches none of the fingerprints it announced"
+            self._fail(FailureReason.FINGERPRINT_MISMATCH, message, Alert.BAD_CERTIFICATE)
         elif witness.alert_received is not None:
-            what = describe(witness.alert_received)
-            self._fail(
-                FailureReason.DTLS_FAILED, f"the peer ended the DTLS session with {what}", witness.alert_received
-            )
+            message = f"the peer ended the DTLS session with {describe(witness.alert_received)}"
+            self._fail(FailureReason.DTLS_FAILED, message, witness.alert_received)
         else:
             self._fail(FailureReason.DTLS_FAILED, f"DTLS failed: {self._engine.error}", witness.alert_sent)
 
