@@ -11,9 +11,15 @@ class IceSettings:
 
     pacing: float = 0.05
     """Ta, the time between two checks that nobody asked for (RFC 8445 §14.2)."""
-    check_retransmission: Retransmission = field(default_factory=lambda: Retransmission(requests=5))
-    """A check is given up after 15.5 s; a check from the peer starts it again. The timeout does not grow with the
-    number of pairs, as it does in RFC 8445 §14.3: they are at most `max_pairs`, started Ta apart."""
+    check_retransmission: Retransmission = field(
+        default_factory=lambda: Retransmission(timeout=0.5, longest=1.0, requests=15, last_wait=4)
+    )
+    """A check is given up after 15.5 s; a check from the peer starts it again.
+
+    Departs from RFC 8489 §6.2.1 in that intervals stop doubling, because on a lossy way a nomination that is repeated
+    after 8 s is too late; and from RFC 8445 §14.3 in that they do not grow with the number of pairs, because there are
+    at most `max_pairs`, started Ta apart.
+    """
     stun_server_retransmission: Retransmission = field(
         default_factory=lambda: Retransmission(timeout=0.5, requests=3, last_wait=3)
     )

@@ -1,5 +1,6 @@
 """A client's side of one STUN request over an unreliable transport (RFC 8489 §6.2.1), in virtual time."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -9,6 +10,8 @@ class Retransmission:
 
     timeout: float = 0.5
     """RTO: seconds from the first request to the second; each interval doubles."""
+    longest: float = math.inf
+    """Where the intervals stop doubling."""
     requests: int = 7
     """Rc: how many requests are sent in all."""
     last_wait: float = 16
@@ -40,7 +43,7 @@ class Transaction:
         if self.requests_sent == self._schedule.requests:
             wait = self._schedule.timeout * self._schedule.last_wait
         else:
-            wait = self._schedule.timeout * 2 ** (self.requests_sent - 1)
+            wait = min(self._schedule.timeout * 2 ** (self.requests_sent - 1), self._schedule.longest)
         self.due = now + wait
         return self._request
 
