@@ -2,8 +2,9 @@ import datetime
 import ssl
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from trio_webrtc.core.dtls import Certificate, Context
 from trio_webrtc.errors import UsageError
@@ -66,6 +67,16 @@ def test_a_password_that_is_missing_is_a_usage_error(certificate):
     assert Certificate.from_pem(certificate.pem, key, password=b"open").der == certificate.der
     with pytest.raises(UsageError, match="cannot be read"):
         Certificate.from_pem(certificate.pem, key)
+
+
+def test_a_certificate_with_a_key_that_is_too_small_cannot_be_presented():
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=1024)
+    name = x509.Name([])
+    small = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + datetime.timedelta(days=1)).sign(
+        key, hashes.SHA256()
+    )
+    with pytest.raises(UsageError, match="too small"):
+        Context(Certificate(small, key))
 
 
 def test_keys_of_other_kinds_are_not_generated():

@@ -4,10 +4,12 @@ import itertools
 import random
 
 import pytest
+from OpenSSL import SSL
 
 from trio_webrtc.core.dtls import Context, DtlsSettings, HandshakeCompleted, SessionState
 from trio_webrtc.core.dtls.records import HEADER_LENGTH, split_records
 from trio_webrtc.core.dtls.session import MAX_EARLY_RECORDS
+from trio_webrtc.errors import UsageError
 
 
 @pytest.mark.parametrize("client", ["ecdsa", "rsa"])
@@ -17,7 +19,7 @@ def test_either_side_may_present_either_kind_of_certificate(make_pair, request, 
     pair = make_pair(**contexts)
     pair.connect()
     assert pair.client.version == "DTLSv1.2"
-    assert pair.client.cipher == pair.server.cipher == f"ECDHE-{server.upper()}-AES128-GCM-SHA256"
+    assert pair.client.cipher == pair.server.cipher == f"TLS_ECDHE_{server.upper()}_WITH_AES_128_GCM_SHA256"
     assert pair.client.remote_certificate == (contexts["server"].certificate.der,)
     assert pair.server.remote_certificate == (contexts["client"].certificate.der,)
 
@@ -100,6 +102,17 @@ def test_a_client_hello_may_come_in_tiny_pieces_with_repetitions(make_pair, drai
     assert drain(pair.server) != []
 
 
+def test_several_handshake_messages_may_share_one_record(make_pair, drain):
+    pair = make_pair()
+    pair.client.start(0.0)
+    pair.server.receive_datagrams(drain(pair.client), 0.0)
+    (flight,) = drain(pair.server)
+    messages = b"".join(record[HEADER_LENGTH:] for record in split_records(flight))
+    pair.client.receive_datagrams([flight[:11] + len(messages).to_bytes(2, "big") + messages], 0.0)
+    pair.server.receive_datagrams(drain(pair.client), 0.0)
+    assert pair.server.is_up
+
+
 def test_several_flights_worth_of_records_may_share_one_datagram(make_pair, drain):
     pair = make_pair(mtu=300)
     client, server = pair.client, pair.server
@@ -146,7 +159,8 @@ def test_packets_that_overtake_the_last_flight_are_delivered_behind_it(make_pair
 
 
 @pytest.mark.parametrize(
-    ("cipher", "overhead"), [("ECDHE-ECDSA-AES256-GCM-SHA384", 37), ("ECDHE-ECDSA-CHACHA20-POLY1305", 29)]
+    ("cipher", "overhead"),
+    [("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 37), ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", 29)],
 )
 def test_the_record_overhead_is_what_a_record_adds(make_pair, ecdsa, drain, cipher, overhead):
     context = Context(ecdsa.certificate, settings=DtlsSettings(cipher_suites=(cipher,)))
@@ -159,6 +173,11 @@ def test_the_record_overhead_is_what_a_record_adds(make_pair, ecdsa, drain, ciph
     assert [len(datagram) for datagram in drain(pair.client)] == [1000 + overhead]
 
 
+def test_unknown_cipher_suites_are_refused():
+    with pytest.raises(UsageError, match="TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"):
+        DtlsSettings(cipher_suites=("TLS_RSA_WITH_NULL_MD5",))
+
+
 def test_both_sides_derive_the_same_keying_material(pair):
     keys = [session.export_keying_material(b"EXTRACTOR-dtls_srtp", 60) for session in (pair.client, pair.server)]
     assert keys[0] == keys[1]
@@ -166,7 +185,9 @@ def test_both_sides_derive_the_same_keying_material(pair):
 
 
 def test_sides_without_a_common_cipher_suite_fail_with_the_alert_named(make_pair, ecdsa, rsa):
-    narrow = Context(ecdsa.certificate, settings=DtlsSettings(cipher_suites=("ECDHE-ECDSA-AES128-GCM-SHA256",)))
+    narrow = Context(
+        ecdsa.certificate, settings=DtlsSettings(cipher_suites=("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",))
+    )
     pair = make_pair(client=narrow, server=rsa)
     pair.start()
     pair.settle()
@@ -179,7 +200,9 @@ def test_sides_without_a_common_cipher_suite_fail_with_the_alert_named(make_pair
 
 
 def test_a_failed_handshake_does_not_fail_the_next_session_of_the_thread(make_pair, ecdsa, rsa, stranger):
-    narrow = Context(ecdsa.certificate, settings=DtlsSettings(cipher_suites=("ECDHE-ECDSA-AES128-GCM-SHA256",)))
+    narrow = Context(
+        ecdsa.certificate, settings=DtlsSettings(cipher_suites=("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",))
+    )
     for _ in range(5):
         bystander = make_pair()
         bystander.start()
@@ -192,6 +215,16 @@ def test_a_failed_handshake_does_not_fail_the_next_session_of_the_thread(make_pa
         bystander.settle()
         assert bystander.client.is_up
         assert bystander.server.is_up
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_server_may_ask_for_a_cookie_first(make_pair, ecdsa, seed):
+    # RFC 6347 §4.2.1. Our own servers do not, but others may.
+    asking = Context(ecdsa.certificate)
+    asking.ssl.set_options(SSL.OP_COOKIE_EXCHANGE)
+    asking.ssl.set_cookie_generate_callback(lambda connection: b"biscuit")
+    asking.ssl.set_cookie_verify_callback(lambda connection, cookie: cookie == b"biscuit")
+    make_pair(server=asking, loss=0.2, seed=seed).connect()
 
 
 def test_two_servers_never_come_up_nor_speak(make_pair, drain):

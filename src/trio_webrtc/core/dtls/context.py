@@ -9,19 +9,26 @@ from trio_webrtc.core.dtls.certificate import Certificate
 from trio_webrtc.core.dtls.witness import on_certificate, on_progress
 from trio_webrtc.errors import UsageError
 
-# RFC 8827 §6.5 demands the first one; each stands here for both kinds of certificate. All are AEAD with ephemeral
-# keys, so that a record adds the same number of bytes to every packet.
-CIPHER_SUITES: Final = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-)
+CIPHER_SUITES: Final = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+}
+"""IANA's names of the cipher suites, and OpenSSL's; the best come first.
 
-# From openssl/ssl.h; pyOpenSSL has no name for it. A connection then holds 19 kB instead of 77.
+RFC 8827 §6.5 demands the first one. Each is there for both kinds of certificate; all have ephemeral keys and AEAD, so
+that a record adds the same number of bytes to every packet.
+"""
+
+# From OpenSSL's headers; pyOpenSSL has no names for them.
+_DTLS_1_2: Final = 0xFEFD
 _MODE_RELEASE_BUFFERS: Final = 0x10
+"""Have an idle session give its read and write buffers back."""
+
+_IANA_NAMES: Final = {openssl: iana for iana, openssl in CIPHER_SUITES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +36,13 @@ class DtlsSettings:
     """How patient a session is, in seconds, and what it offers."""
 
     first_retransmission: float = 0.4
-    """RFC 6347 §4.2.4.1 allows less than its 1 s where the way is known to be short."""
+    """Departs from RFC 6347 §4.2.4.1 (1 s): flights are a few small datagrams, on a way that ICE has just tried."""
     longest_retransmission: float = 1.6
-    """The interval doubles up to this. RFC 6347 says 60 s, which nobody who waits for a call would sit through."""
+    """The interval doubles up to this. Departs from RFC 6347 §4.2.4.1 (60 s): somebody waits for the connection."""
     handshake_timeout: float = 30.0
     """How long after this side's first flight the handshake must be complete."""
-    cipher_suites: tuple[str, ...] = CIPHER_SUITES
-    """OpenSSL's names of some of `CIPHER_SUITES`, the best first."""
+    cipher_suites: tuple[str, ...] = tuple(CIPHER_SUITES)
+    """IANA's names of some of `CIPHER_SUITES`, the best first."""
 
     def __post_init__(self) -> None:
         unknown = set(self.cipher_suites).difference(CIPHER_SUITES)
@@ -44,7 +51,11 @@ class DtlsSettings:
 
 
 class Context:
-    """One certificate, ready to be presented in any number of sessions."""
+    """One certificate, ready to be presented in any number of sessions.
+
+    Raises:
+        UsageError: OpenSSL refuses the certificate, because its key is too small or of a rare kind.
+    """
 
     __slots__ = ("__weakref__", "certificate", "settings", "ssl")
 
@@ -53,7 +64,7 @@ class Context:
         self.settings = settings or DtlsSettings()
         self.ssl = SSL.Context(SSL.DTLS_METHOD)
         self.ssl.set_min_proto_version(_DTLS_1_2)
-        self.ssl.set_cipher_list(":".join(self.settings.cipher_suites).encode())
+        self.ssl.set_cipher_list(":".join(CIPHER_SUITES[name] for name in self.settings.cipher_suites).encode())
         self.ssl.set_options(
             SSL.OP_NO_QUERY_MTU
             | SSL.OP_NO_TICKET
@@ -65,8 +76,13 @@ class Context:
         self.ssl.set_mode(_MODE_RELEASE_BUFFERS)
         self.ssl.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, on_certificate)
         self.ssl.set_info_callback(on_progress)
-        self.ssl.use_certificate(certificate.x509)
-        self.ssl.use_privatekey(certificate.private_key)
+        try:
+            self.ssl.use_certificate(certificate.x509)
+            self.ssl.use_privatekey(certificate.private_key)
+        except SSL.Error as error:
+            raise UsageError(f"DTLS cannot present this certificate: {error}") from error
 
 
-_DTLS_1_2: Final = 0xFEFD
+def iana_name(cipher: str | None) -> str | None:
+    """IANA's name of a cipher suite that OpenSSL names otherwise."""
+    return None if cipher is None else _IANA_NAMES.get(cipher, cipher)

@@ -14,7 +14,7 @@ from typing import Final
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 
-from trio_webrtc.core.dtls.context import Context
+from trio_webrtc.core.dtls.context import Context, iana_name
 from trio_webrtc.core.dtls.records import MAX_PLAINTEXT_LENGTH
 from trio_webrtc.core.dtls.witness import Witness, der_of
 
@@ -130,8 +130,8 @@ class Engine:
 
     @property
     def cipher(self) -> str | None:
-        """OpenSSL's name of the cipher suite in use."""
-        return self._connection.get_cipher_name()
+        """IANA's name of the cipher suite in use."""
+        return iana_name(self._connection.get_cipher_name())
 
     @property
     def version(self) -> str:

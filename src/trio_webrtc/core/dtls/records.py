@@ -24,6 +24,9 @@ PROTECTED_EPOCH: Final = b"\x00\x01"
 MAX_PLAINTEXT_LENGTH: Final = 1 << 14
 """RFC 5246 §6.2.1."""
 
+MAX_RECORD_OVERHEAD: Final = HEADER_LENGTH + 8 + 16
+"""Header, explicit nonce and tag of AES-GCM, the widest of the cipher suites in use (RFC 5288 §3)."""
+
 MAX_JOINED_LENGTH: Final = HEADER_LENGTH + MAX_PLAINTEXT_LENGTH + 256
 """How much OpenSSL's read buffer is sure to hold: a record of full length, with room for its protection.
 
@@ -135,7 +138,3 @@ def runs_of(packets: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
             run.append(packet)
     if run:
         yield run
-
-
-MAX_RECORD_OVERHEAD: Final = HEADER_LENGTH + 8 + 16
-"""Header, explicit nonce and tag of AES-GCM, the widest of the cipher suites in use (RFC 5288 §3)."""

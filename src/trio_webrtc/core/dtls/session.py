@@ -139,7 +139,7 @@ class Session:
 
     @property
     def cipher(self) -> str | None:
-        """OpenSSL's name of the cipher suite; None before one is agreed."""
+        """IANA's name of the cipher suite; None before one is agreed."""
         return self._engine.cipher
 
     @property
@@ -344,7 +344,7 @@ class Session:
         fingerprints = self._witness.fingerprints
         if fingerprints is None or self._state is not SessionState.CONNECTING:
             return
-        if fingerprints and not is_announced(self.remote_certificate[0], fingerprints):
+        if fingerprints and not any(is_announced(der, fingerprints) for der in self.remote_certificate[:1]):
             # The handshake has no more room for an alert; close_notify tells the peer at least that this is the end.
             self._witness.has_refused_certificate = True
             self._engine.close_notify()

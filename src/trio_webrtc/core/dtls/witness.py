@@ -7,10 +7,13 @@ that no reference runs in a circle.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from OpenSSL import SSL, crypto
 
 from trio_webrtc.core.dtls.fingerprint import Fingerprint, is_announced
+
+_FATAL: Final = 2
 
 
 class Witness:
@@ -55,6 +58,3 @@ def on_progress(connection: SSL.Connection, where: int, value: int) -> None:
             witness.alert_received = value & 0xFF
         else:
             witness.alert_sent = value & 0xFF
-
-
-_FATAL = 2
