@@ -41,6 +41,15 @@ def test_data_behind_a_close_notify_is_not_delivered(pair, drain):
     assert pair.server.poll_packets() == [b"before"]
 
 
+def test_a_long_batch_behind_a_close_notify_is_not_delivered(pair, drain):
+    pair.client.queue_close_notify()
+    pair.client.repeat_goodbye([bytes(1000)] * 50)
+    pair.server.receive_datagrams(drain(pair.client), pair.now)
+    assert pair.server.poll_packets() == []
+    assert pair.server.poll_event() == RemoteClosed()
+    assert pair.server.poll_event() is None
+
+
 def test_a_close_notify_is_answered_when_the_owner_says_so(pair):
     pair.client.queue_close_notify()
     pair.collect()

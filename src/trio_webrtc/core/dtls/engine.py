@@ -112,7 +112,7 @@ class Engine:
         self._connection.set_shutdown(0)
 
     def close_notify(self) -> None:
-        """Write close_notify. Only once the handshake is complete: before, OpenSSL refuses."""
+        """Write close_notify. Only once the handshake is complete: before, OpenSSL refuses. Never raises."""
         _clear_thread_errors()
         try:
             self._connection.shutdown()
