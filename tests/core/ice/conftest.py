@@ -62,6 +62,8 @@ class World:
         self.servers: dict[Address, Callable[[Address, bytes], bytes | None]] = {}
         self.passes: Callable[[Address, Address], bool] = lambda from_, to: True
         self.log: list[tuple[float, Address, Address, bytes]] = []
+        self._outside_of: dict[Address, Address] = {}
+        self._inside_of: dict[Address, Address] = {}
         self._in_flight: list[tuple[float, int, Address, Address, bytes]] = []
         self._number = itertools.count()
 
@@ -77,7 +79,13 @@ class World:
         if self.rng.random() >= self.loss and self.passes(from_, to):
             self.carry(from_, to, transmit.data)
 
+    def translate(self, inside: Address, outside: Address) -> None:
+        """Put a router before `inside` that makes it look like `outside`."""
+        self._outside_of[inside], self._inside_of[outside] = outside, inside
+
     def carry(self, from_: Address, to: Address, data: bytes) -> None:
+        """Have a datagram arrive after the latency of this world."""
+        from_ = self._outside_of.get(from_, from_)
         heapq.heappush(self._in_flight, (self.now + self.latency, next(self._number), from_, to, data))
 
     def sent(self, kind: MessageClass, *, from_: Address | None = None, to: Address | None = None) -> list[Message]:
@@ -143,6 +151,7 @@ class World:
         return [timeout for timeout in timeouts if timeout is not None]
 
     def _deliver(self, from_: Address, to: Address, data: bytes) -> None:
+        to = self._inside_of.get(to, to)
         if (server := self.servers.get(to)) is not None:
             if (answer := server(from_, data)) is not None:
                 self.carry(to, from_, answer)

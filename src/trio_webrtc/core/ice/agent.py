@@ -320,9 +320,9 @@ class Agent:
     def _settle(self, now: float) -> None:
         """After any input: do what has become possible, and tell what has become of it."""
         self._watch_consent()
+        self._gatherer.settle(still_searching=self._in_use is None, now=now)
         self._current.settle(now)
         self._use_choice(now)
-        self._gatherer.settle(still_searching=self._in_use is None, now=now)
         if self._told_role is not self._role.controlling:
             self._told_role = self._role.controlling
             self._events.append(RoleSwitched(self._told_role))

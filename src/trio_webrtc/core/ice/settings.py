@@ -33,7 +33,7 @@ class IceSettings:
     """The same for as long as the peer has not said that it has no more candidates."""
     consent_interval: float = 5.0
     """Time between two consent checks that are answered, spread over 0.8 to 1.2 of it (RFC 7675 §5.1)."""
-    consent_retry: float = 1.0
+    consent_retry: float = 0.5
     """Time until an unanswered consent check is followed by another."""
     consent_silence: float = 5.0
     """After so long without an answer the connection counts as disconnected."""
