@@ -23,10 +23,16 @@ RFC 8827 §6.5 demands the first one. Each is there for both kinds of certificat
 that a record adds the same number of bytes to every packet.
 """
 
+SRTP_PROFILES: Final = b"SRTP_AES128_CM_SHA1_80"
+"""RFC 5764 §4.1.2, and the one that RFC 8827 §6.5 demands. No media needs it yet, but aiortc ends a session without."""
+
 # From OpenSSL's headers; pyOpenSSL has no names for them.
 _DTLS_1_2: Final = 0xFEFD
 _MODE_RELEASE_BUFFERS: Final = 0x10
 """Have an idle session give its read and write buffers back."""
+
+_SRTP_PROFILES: Final = b"SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
+"""Agreed on (RFC 5764 §4.1.2), though no media flows yet: some peers, aiortc among them, fail a handshake without."""
 
 _IANA_NAMES: Final = {openssl: iana for iana, openssl in CIPHER_SUITES.items()}
 
@@ -72,6 +78,8 @@ class Context:
             | SSL.OP_NO_COMPRESSION
             | SSL.OP_CIPHER_SERVER_PREFERENCE
         )
+        self.ssl.set_tlsext_use_srtp(_SRTP_PROFILES)
+        self.ssl.set_tlsext_use_srtp(SRTP_PROFILES)
         self.ssl.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         self.ssl.set_mode(_MODE_RELEASE_BUFFERS)
         self.ssl.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, on_certificate)
