@@ -55,7 +55,7 @@ class SessionDescription:
 class IceCandidate:
     """A candidate line ("candidate:1 1 udp ..."), and the media section it is for.
 
-    The empty line says that no more candidates follow for this generation (RFC 8838 §8.2).
+    The empty line says that no more candidates follow for this generation (RFC 8838 §13).
 
     Raises:
         UsageError: a member has the wrong type, or the index is no line number.

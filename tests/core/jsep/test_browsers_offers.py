@@ -1,5 +1,7 @@
 """Offers of audio, video and data: what is answered to whom, and whose transport carries the data."""
 
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,6 +156,13 @@ def test_ice_options_may_be_separated_by_commas(right):
     offer = BROWSER_OFFER.replace("ice-options:trickle", "ice-options:ice2,trickle")
     assert "a=ice-options:trickle ice2" in right.answers(offer)
     assert right.applied.remote.trickle
+
+
+def test_an_offer_of_thousands_of_sections_is_answered_without_much_ado(right):
+    sections = "".join(f"m=audio 9 UDP/TLS/RTP/SAVPF 0\na=mid:more{number}\n" for number in range(10_000))
+    start = time.perf_counter()
+    assert len(parse(right.answers(BROWSER_OFFER + sections)).media) == 10_003
+    assert time.perf_counter() - start < 5  # a fraction of a second; minutes if anything were quadratic
 
 
 def line_of(text, what, occurrence=1):

@@ -5,8 +5,9 @@ One data section and one transport; sections of audio and video are answered pol
 Missing here: anything that sends or receives. `Negotiation` says what was agreed, the peer's core acts upon it.
 """
 
+from trio_webrtc.core.jsep.applied import Applied
 from trio_webrtc.core.jsep.candidates import CandidateFate, RemoteCandidate
-from trio_webrtc.core.jsep.negotiation import Applied, Negotiation, Which
+from trio_webrtc.core.jsep.negotiation import Negotiation, Which
 from trio_webrtc.core.jsep.states import SignalingState
 from trio_webrtc.core.jsep.transports import (
     DEFAULT_MAX_MESSAGE_SIZE,

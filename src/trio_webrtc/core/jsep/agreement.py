@@ -33,8 +33,7 @@ class Agreement:
 
     def continues_with(self, remote: RemoteTransport | None) -> bool:
         """Whether the DTLS association goes on with what the peer says now (RFC 8842 §5.5)."""
-        before = self.remote.transport
-        return self.role is not None and before is not None and remote is not None and before.is_same_identity(remote)
+        return self.role is not None and remote is not None and not remote.changes_identity(self.remote.transport)
 
     @property
     def _offer(self) -> Layout:

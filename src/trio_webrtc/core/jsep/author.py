@@ -35,13 +35,14 @@ class Author:
         self, offer: RemoteDescription, agreed: Agreement | None, transport: LocalTransport
     ) -> LocalDescription:
         """Accept the offer's data section and reject all others (RFC 9429 §5.3)."""
-        plan = [_plan(section, accepted=section is offer.data) for section in offer.layout.sections]
+        data = offer.data
+        plan = [_plan(section, accepted=section is data) for section in offer.layout.sections]
         return self._write(
             "answer",
             plan,
             transport,
             setup=_choose_setup(offer, agreed),
-            bundled=offer.data is not None and bool(offer.layout.bundle_of(offer.data)),
+            bundled=data is not None and bool(offer.layout.bundle_of(data)),
             # RFC 9429 §5.3.1: an answer names the options that the offer had too.
             ice_options=[option for option in ICE_OPTIONS if option in offer.ice_options],
         )

@@ -15,7 +15,7 @@ class CandidateFate(enum.Enum):
     ADD = enum.auto()
     """A candidate for this transport."""
     END = enum.auto()
-    """No more candidates follow (RFC 8838 §8.2)."""
+    """No more candidates follow (RFC 8838 §14)."""
     IGNORE = enum.auto()
     """It is for a section that was rejected or bundled elsewhere, or of another ICE generation."""
 

@@ -7,10 +7,11 @@ latter returns what is then in force. Errors leave everything as it was.
 import enum
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn
 
 from trio_webrtc.core.jsep.agreement import Agreement
+from trio_webrtc.core.jsep.applied import Applied, InForce
 from trio_webrtc.core.jsep.author import Author
 from trio_webrtc.core.jsep.candidates import RemoteCandidate
 from trio_webrtc.core.jsep.local import LocalDescription
@@ -26,7 +27,7 @@ from trio_webrtc.core.jsep.states import (
     Stable,
     State,
 )
-from trio_webrtc.core.jsep.transports import DtlsRole, Kind, LocalTransport, RemoteTransport
+from trio_webrtc.core.jsep.transports import Kind, LocalTransport
 from trio_webrtc.errors import UsageError
 
 
@@ -37,27 +38,6 @@ class Which(enum.Enum):
     PENDING_LOCAL = "pending-local"
     CURRENT_REMOTE = "current-remote"
     PENDING_REMOTE = "pending-remote"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What is in force after a description was set: the pending one, else what was agreed before."""
-
-    signaling_state: SignalingState
-    local: LocalTransport | None
-    """Our end as we have announced it."""
-    remote: RemoteTransport | None
-    """The peer's end, with what has trickled in; None while it has not said, or has no data section."""
-    dtls_role: DtlsRole | None
-    """Known once there is a (provisional) answer."""
-    data_negotiated: bool
-    """Whether a (provisional) answer says yes to the data section. False after it was true: it has been taken away."""
-    remote_restarted: bool
-    """The peer's ICE credentials are others than before this call."""
-    remote_identity_changed: bool
-    """The peer's fingerprints are others than before this call: it asks for a new DTLS association (RFC 8842 §3)."""
-    rolled_back: bool
-    """A pending offer was given up, by wish or because the peer's came instead."""
 
 
 class Negotiation:
@@ -208,13 +188,13 @@ class Negotiation:
         self._last_made = self._author.make_answer(self._state.remote, self._agreed, transport)
         return self._last_made
 
-    def _set_local_offer(self, sdp: str | None, transport: LocalTransport, before: "_InForce") -> Applied:
+    def _set_local_offer(self, sdp: str | None, transport: LocalTransport, before: InForce) -> Applied:
         if not isinstance(self._state, Stable | HaveLocalOffer):
             self._refuse("set an offer of our own")
         self._state = HaveLocalOffer(self._made("offer", sdp) if sdp else self._make_offer(transport))
         return self._applied(before)
 
-    def _set_local_answer(self, kind: Kind, sdp: str | None, transport: LocalTransport, before: "_InForce") -> Applied:
+    def _set_local_answer(self, kind: Kind, sdp: str | None, transport: LocalTransport, before: InForce) -> Applied:
         if not isinstance(self._state, HaveRemoteOffer | HaveLocalPranswer):
             self._refuse("set an answer of our own")
         remote = self._state.remote
@@ -225,7 +205,7 @@ class Negotiation:
             self._state = HaveLocalPranswer(remote, replace(local, kind=kind))
         return self._applied(before)
 
-    def _set_remote_offer(self, sdp: str, before: "_InForce") -> Applied:
+    def _set_remote_offer(self, sdp: str, before: InForce) -> Applied:
         if not isinstance(self._state, Stable | HaveLocalOffer | HaveRemoteOffer):
             self._refuse("set an offer of the peer's")
         offer = read_remote("offer", sdp)
@@ -237,7 +217,7 @@ class Negotiation:
         self._last_made = None
         return self._applied(before, rolled_back=gives_way)
 
-    def _set_remote_answer(self, kind: Kind, sdp: str, before: "_InForce") -> Applied:
+    def _set_remote_answer(self, kind: Kind, sdp: str, before: InForce) -> Applied:
         if not isinstance(self._state, HaveLocalOffer | HaveRemotePranswer):
             self._refuse("set an answer of the peer's")
         local, remote = self._state.local, read_remote(kind, sdp)
@@ -250,7 +230,7 @@ class Negotiation:
             self._state = HaveRemotePranswer(local, remote)
         return self._applied(before)
 
-    def _roll_back(self, before: "_InForce") -> Applied:
+    def _roll_back(self, before: InForce) -> Applied:
         # RFC 9429 §4.1.10.2: what has been answered, if only provisionally, cannot be taken back.
         if not isinstance(self._state, HaveLocalOffer | HaveRemoteOffer):
             self._refuse("roll back")
@@ -271,7 +251,7 @@ class Negotiation:
         self._state = Stable()
         self._last_made = None
 
-    def _in_force(self) -> "_InForce":
+    def _in_force(self) -> InForce:
         local = self._pending_local() or self._current_local()
         remote = self._pending_remote() or self._current_remote()
         match self._state:
@@ -279,22 +259,10 @@ class Negotiation:
                 role = Agreement(state.local, state.remote).role
             case _:
                 role = None if self._agreed is None else self._agreed.role
-        return _InForce(local, remote, role)
+        return InForce(local, remote, role)
 
-    def _applied(self, before: "_InForce", *, rolled_back: bool = False) -> Applied:
-        now = self._in_force()
-        remote, earlier = now.remote_transport, before.remote_transport
-        comparable = None if remote is None or earlier is None else (remote, earlier)
-        return Applied(
-            signaling_state=self.signaling_state,
-            local=None if now.local is None or now.local.data is None else now.local.transport,
-            remote=remote,
-            dtls_role=now.role,
-            data_negotiated=now.role is not None,
-            remote_restarted=comparable is not None and not comparable[0].is_same_generation(comparable[1]),
-            remote_identity_changed=comparable is not None and not comparable[0].is_same_identity(comparable[1]),
-            rolled_back=rolled_back,
-        )
+    def _applied(self, before: InForce, *, rolled_back: bool = False) -> Applied:
+        return self._in_force().since(before, self.signaling_state, rolled_back=rolled_back)
 
     def _current_local(self) -> LocalDescription | None:
         return None if self._agreed is None else self._agreed.local
@@ -318,17 +286,6 @@ class Negotiation:
 
     def _refuse(self, action: str) -> NoReturn:
         raise UsageError(f"cannot {action} while the signaling state is {self.signaling_state.value!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class _InForce:
-    local: LocalDescription | None
-    remote: RemoteDescription | None
-    role: DtlsRole | None
-
-    @property
-    def remote_transport(self) -> RemoteTransport | None:
-        return None if self.remote is None else self.remote.transport_so_far
 
 
 def _refuse_type(type: str) -> NoReturn:

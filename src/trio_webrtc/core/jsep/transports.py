@@ -48,10 +48,10 @@ class RemoteTransport:
     max_message_size: int
     mid: str | None
 
-    def is_same_generation(self, other: "RemoteTransport") -> bool:
-        """Whether no ICE restart lies between the two (RFC 8839 §4.4.1.1.1)."""
-        return (self.ufrag, self.password) == (other.ufrag, other.password)
+    def restarts(self, before: "RemoteTransport | None") -> bool:
+        """Whether an ICE restart lies between the two (RFC 8839 §4.4.1.1.1)."""
+        return before is not None and (self.ufrag, self.password) != (before.ufrag, before.password)
 
-    def is_same_identity(self, other: "RemoteTransport") -> bool:
-        """Whether both name the same certificates, so that a DTLS association can go on."""
-        return set(self.fingerprints) == set(other.fingerprints)
+    def changes_identity(self, before: "RemoteTransport | None") -> bool:
+        """Whether they name different certificates, so that no DTLS association can go on."""
+        return before is not None and set(self.fingerprints) != set(before.fingerprints)

@@ -23,8 +23,8 @@ from trio_webrtc.core.sdp.model import (
 )
 from trio_webrtc.errors import InvalidDescriptionError
 
-MAX_DESCRIPTION_LENGTH = 1 << 20
-"""Characters. A conference of three hundred video tracks fits; what is longer is not looked at."""
+MAX_DESCRIPTION_LENGTH = 1 << 19
+"""Characters. A conference of a hundred and fifty video tracks fits; what is longer is not looked at."""
 
 # RFC 8866 §9: "token", and "proto" as tokens with slashes between them.
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
