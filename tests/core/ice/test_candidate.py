@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_webrtc.core.ice import parse_candidate
@@ -49,6 +49,7 @@ def test_a_candidate_that_breaks_the_grammar_is_refused(line):
         parse_candidate(line)
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"\S+ [0-9]+ udp [0-9]+ \S+ [0-9]+ typ \S+( \S+ \S+)*", fullmatch=True))
 def test_arbitrary_text_raises_one_error_only(text):
     try:

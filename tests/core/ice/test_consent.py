@@ -52,6 +52,18 @@ def test_a_peer_that_comes_back_is_connected_again(new_connected_pair):
     assert left.states[-1] == right.states[-1] == "completed"
 
 
+def test_a_peer_whose_address_has_changed_is_followed_once_the_old_one_is_silent(new_connected_pair):
+    """As when its NAT forgets: what it sends comes from elsewhere, and nothing gets through to the old address."""
+    world, left, right = new_connected_pair()
+    world.run(1)
+    world.translate(RIGHT, ("198.51.100.7", 4242))
+    world.passes = lambda from_, to: to != RIGHT
+    world.run(20)
+    assert left.agent.selected_pair.remote_address == ("198.51.100.7", 4242)
+    assert left.states == ["checking", "completed", "disconnected", "completed"]
+    assert right.states == ["checking", "completed"]
+
+
 def test_one_way_silence_is_silence(new_connected_pair):
     world, left, right = new_connected_pair()
     world.passes = lambda from_, to: from_ == LEFT

@@ -96,7 +96,6 @@ def test_a_hundred_restarts_leave_nothing_behind(new_connected_pair):
         world.connect()
         world.run(0.2)
     assert left.agent.is_validated(LEFT, RIGHT)
-    assert len(left.agent._validated) == 1
     assert len(left.agent.local_candidates) == 1
     assert len(left.agent.pairs_snapshot()) == 1
 

@@ -2,7 +2,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_webrtc.core.contract import MalformedPacketError
@@ -76,6 +76,7 @@ def test_what_others_found_to_break_parsers_raises_one_error_only(corpora):
             pass
 
 
+@settings(deadline=None)
 @given(
     username=st.text(max_size=20),
     priority=st.integers(0, 2**32 - 1),
@@ -100,12 +101,14 @@ def test_what_is_encoded_is_decoded_again(username, priority, nominating, unknow
         assert message.is_signed_with(key)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_raise_one_error_only(data):
     with pytest.raises(MalformedPacketError):
         Message.decode(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.integers(0, 0x3FFF))
 def test_an_arbitrary_body_raises_one_error_only(body, kind):
     header = kind.to_bytes(2, "big") + len(body).to_bytes(2, "big") + RFC_5769_REQUEST[4:20]
@@ -115,6 +118,7 @@ def test_an_arbitrary_body_raises_one_error_only(body, kind):
         pass
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=24)), max_size=4))
 def test_well_formed_attributes_with_arbitrary_values_raise_one_error_only(attributes):
     data = without_fingerprint(binding_request().encode())
@@ -126,6 +130,7 @@ def test_well_formed_attributes_with_arbitrary_values_raise_one_error_only(attri
         pass
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, len(RFC_5769_REQUEST) - 9), bit=st.integers(0, 7))
 def test_one_flipped_bit_before_the_fingerprint_is_noticed(at, bit):
     data = bytearray(RFC_5769_REQUEST)

@@ -8,13 +8,13 @@ every input may come in any order. It sends and receives STUN only; data takes t
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trio_webrtc.core.contract import Address, MalformedPacketError, Received, Transmit, Via, earliest
 from trio_webrtc.core.ice.answering import Refused, answer_request
 from trio_webrtc.core.ice.base import Base
 from trio_webrtc.core.ice.candidate import Candidate
 from trio_webrtc.core.ice.clock import FairClock
+from trio_webrtc.core.ice.counters import Counters
 from trio_webrtc.core.ice.credentials import Credentials
 from trio_webrtc.core.ice.events import AgentState, ConsentLost, IceEvent, PairSelected, RoleSwitched, StateChanged
 from trio_webrtc.core.ice.failure import describe
@@ -26,20 +26,6 @@ from trio_webrtc.core.ice.role import Role
 from trio_webrtc.core.ice.settings import IceSettings
 from trio_webrtc.core.ice.usage import PairInUse
 from trio_webrtc.core.stun.message import Message, MessageClass, Method
-
-
-@dataclass(slots=True)
-class Counters:
-    """What came in and was not used."""
-
-    malformed: int = 0
-    """Not a STUN message, or its FINGERPRINT is wrong."""
-    unexpected: int = 0
-    """Well-formed, but neither asked for nor a question, or on a socket that is not ours any more."""
-    refused: int = 0
-    """Requests that were answered with an error."""
-    candidates_refused: int = 0
-    """Candidates of the peer beyond the bound."""
 
 
 class Agent:
@@ -59,7 +45,7 @@ class Agent:
         self._rng = rng
         self._role = Role(controlling=controlling, rng=rng)
         self._told_role = controlling
-        self._outbox = Outbox(limit=self._settings.max_queued)
+        self._outbox = Outbox(limit=self._settings.max_queued, counters=self.counters)
         self._events: deque[IceEvent] = deque()
         self._clock = FairClock()
         self._gatherer = Gatherer(outbox=self._outbox, events=self._events, rng=rng, settings=self._settings)

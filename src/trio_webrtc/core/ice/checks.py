@@ -1,7 +1,7 @@
 """Connectivity checks under way: asked, asked again, answered or given up (RFC 8445 §7.2)."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from trio_webrtc.core.contract import Received, TimerTable
@@ -33,7 +33,7 @@ class Check:
     """The role in which it was sent."""
     nominating: bool
     transaction: Transaction
-    abandoned: bool = field(default=False)
+    abandoned: bool = False
     """It is not repeated, but a late answer still counts (RFC 8445 §7.3.1.4)."""
 
 

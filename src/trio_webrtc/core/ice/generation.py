@@ -113,7 +113,7 @@ class Generation:
         self._timers.cancel(_Timer.NOMINATION)
 
     def set_choice_in_doubt(self, in_doubt: bool) -> None:
-        """While the peer is silent on the chosen pair, any other that it nominates is better."""
+        """While the peer is silent on the chosen pair, any other on which it is heard is better."""
         self._choice_is_in_doubt = in_doubt
 
     def give_up(self) -> None:
@@ -145,7 +145,7 @@ class Generation:
         if check.nominating and not self._role.controlling:
             pair.nominated_by_peer = True
         if pair.state is PairState.SUCCEEDED:
-            self._follow_nomination(pair)
+            self._reconsider(pair, now)
         elif self._is_wanted(pair):
             # A check of ours that left a moment ago may be answered yet; else our NAT, or the peer's, is open now.
             not_before = now if pair.last_check_at is None else pair.last_check_at + self._settings.pacing
@@ -226,7 +226,9 @@ class Generation:
         return pair if self.checklist.add(pair, proven=proven) else None
 
     def _is_wanted(self, pair: CandidatePair) -> bool:
-        return self.checklist.is_wanted(pair) or (pair.nominated_by_peer and not self._role.controlling)
+        if self.checklist.is_wanted(pair) or self._choice_is_in_doubt:
+            return True
+        return pair.nominated_by_peer and not self._role.controlling
 
     def _remember(self, check: PeerCheck) -> None:
         path = check.received.via, check.received.from_
@@ -269,7 +271,7 @@ class Generation:
         if check.nominating and self._role.controlling:
             self._choose(pair)
         else:
-            self._follow_nomination(pair)
+            self._reconsider(pair, now)
 
     def _fail(self, check: Check, error: str) -> None:
         pair = check.pair
@@ -304,15 +306,26 @@ class Generation:
 
     def _nominate_best(self, now: float) -> None:
         best = self.checklist.best_succeeded()
-        if best is not None and self.remote is not None and self.chosen is None and self._role.controlling:
-            self._timers.cancel(_Timer.NOMINATION)
-            self._start_check(best, self.remote, now, nominating=True)
+        if best is not None and self.chosen is None and self._role.controlling:
+            self._nominate(best, now)
 
-    def _follow_nomination(self, pair: CandidatePair) -> None:
-        """Take the peer's choice; of several, as an aggressive peer makes them, the best (RFC 8445 §8.1.1)."""
-        if not pair.nominated_by_peer or self._role.controlling:
-            return
-        if self.chosen is None or self._choice_is_in_doubt or pair.priority > self.chosen.priority:
+    def _nominate(self, pair: CandidatePair, now: float) -> None:
+        if self.remote is not None:
+            self._timers.cancel(_Timer.NOMINATION)
+            self._start_check(pair, self.remote, now, nominating=True)
+
+    def _reconsider(self, pair: CandidatePair, now: float) -> None:
+        """A pair is seen to work: is it a better choice than the one there is?
+
+        The peer's choice is taken; of several, as an aggressive peer makes them, the best (RFC 8445 §8.1.1). Our own
+        is changed only if the peer has gone silent there, as after a change of its address. That departs from RFC 8445
+        §8.1.1, which wants a restart; the alternative here is to lose the connection to a peer that is in plain sight.
+        """
+        in_doubt = self._choice_is_in_doubt and pair is not self.chosen
+        if self._role.controlling:
+            if in_doubt and not self._checks.is_nominating():
+                self._nominate(pair, now)
+        elif pair.nominated_by_peer and (self.chosen is None or in_doubt or pair.priority > self.chosen.priority):
             self._choose(pair)
 
     def _choose(self, pair: CandidatePair) -> None:

@@ -3,22 +3,23 @@
 from collections import deque
 
 from trio_webrtc.core.contract import Address, Transmit, Via
+from trio_webrtc.core.ice.counters import Counters
 
 
 class Outbox:
     """A bounded queue; what does not fit is lost, as datagrams may be: only a socket that takes nothing fills it."""
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, counters: Counters) -> None:
         self._queue: deque[Transmit] = deque()
         self._limit = limit
-        self.dropped = 0
+        self._counters = counters
 
     def send(self, via: Via, to: Address, data: bytes) -> None:
         """Queue one datagram."""
         if len(self._queue) < self._limit:
             self._queue.append(Transmit(via, to, data))
         else:
-            self.dropped += 1
+            self._counters.transmits_dropped += 1
 
     def poll(self) -> Transmit | None:
         """Take the next datagram."""
