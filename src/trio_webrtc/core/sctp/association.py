@@ -70,7 +70,7 @@ class Association:
             packet_size=max_packet_size & ~3,
             began_at=now,
         )
-        self._queue = SendQueue()
+        self._queue = SendQueue(self._context.counters)
         self._setup = Setup(self._context, self._queue)
         self._teardown = Teardown(self._context)
         self._heartbeats = Heartbeats(self._context)
@@ -103,7 +103,7 @@ class Association:
         """
         if not data:
             raise UsageError("SCTP has no empty messages (RFC 8831 §6.6 tells what to send instead)")
-        if not isinstance(self._state, Closed | CookieWait | CookieEchoed | Established):
+        if not self.accepts_messages:
             raise UsageError("the association is being shut down, or has ended")
         stream = self._queue.stream(stream_id)
         if stream.is_resetting:
@@ -240,6 +240,11 @@ class Association:
     def is_established(self) -> bool:
         """Whether the association is up, and not on its way down."""
         return isinstance(self._state, Established)
+
+    @property
+    def accepts_messages(self) -> bool:
+        """Whether `send()` takes messages: neither side has begun to end the association."""
+        return isinstance(self._state, Closed | CookieWait | CookieEchoed | Established)
 
     @property
     def is_ended(self) -> bool:
@@ -409,7 +414,7 @@ class Association:
     def _enter(self, state: State, now: float) -> None:
         if state is self._state:
             return
-        before, self._state = self._link, state
+        self._state = state
         self._link = state.link if isinstance(state, Linked) else None
         self._errors = 0
         if isinstance(state, Ended):
@@ -417,8 +422,6 @@ class Association:
             self._queue.discard_unsent()
         elif isinstance(state, Established):
             self._heartbeats.start(now)
-        if before is not None and self._link is not before:
-            self._context.outbox.chunks.clear()
 
     def _count_error(self, reason: str, now: float) -> None:
         """RFC 9260 §8.1: too many timeouts in a row, and the peer is taken to be gone."""

@@ -22,6 +22,8 @@ class CongestionWindow:
         self.size = self._initial
         self.threshold = 1 << 30  # RFC 9260 §7.2.1: arbitrarily high at first
         self._ceiling = max(self._initial, self._burst)
+        self._clocked_out = 0
+        self._in_full_use = False
         self._partial_bytes_acked = 0
         self._recovery_exit: int | None = None
 
@@ -29,12 +31,19 @@ class CongestionWindow:
         """Whether something more may leave (RFC 9260 §6.1 B: the window may be overrun by less than a packet)."""
         return flight_size < self.size and flight_size < self._ceiling
 
+    def sent(self, flight_size: int) -> None:
+        """Data has left; so much is in flight now."""
+        # Only a window in full use may grow (RFC 9260 §7.2.1). Whether it was is seen when sending: SACKs of one batch
+        # are taken one after the other, and the first of them empties the window for those behind it.
+        self._in_full_use = flight_size >= self.size
+        self._clocked_out = 0
+
     @property
     def in_recovery(self) -> bool:
         """Whether a fast retransmit is still being repaired (RFC 9260 §7.2.4)."""
         return self._recovery_exit is not None
 
-    def acknowledged(self, acked: int, advanced: bool, flight_before: int, flight_after: int, cumulative: int) -> None:
+    def acknowledged(self, acked: int, advanced: bool, flight_size: int, cumulative: int) -> None:
         """A SACK newly acknowledged `acked` bytes, gap blocks included; `advanced` if the cumulative TSN moved."""
         if self._recovery_exit is not None:
             if cumulative >= self._recovery_exit:
@@ -42,24 +51,27 @@ class CongestionWindow:
         elif not advanced:
             pass  # RFC 9260 §7.2.1: no growth before the cumulative TSN moves
         elif self.size <= self.threshold:
-            # RFC 9260 §7.2.1: grow only if the window was in full use.
-            if flight_before + self.packet_size > self.size:
+            if self._in_full_use:
                 self.size += min(acked, MAX_GROWTH_PACKETS * self.packet_size)
         else:
             # RFC 9260 §7.2.2: one packet per window's worth of acknowledged bytes, if it was in full use.
             self._partial_bytes_acked += acked
-            if self._partial_bytes_acked >= self.size and flight_before + self.packet_size > self.size:
+            if self._partial_bytes_acked >= self.size and self._in_full_use:
                 self._partial_bytes_acked -= self.size
                 self.size += self.packet_size
-        if not flight_after:
+        if not flight_size:
             self._partial_bytes_acked = 0
         # RFC 9260 §6.1 D, Max.Burst: what has not been clocked out by acknowledgements leaves in small bursts. Twice
         # the bytes acknowledged lets slow start double.
-        self._ceiling = flight_after + max(2 * acked, self._burst)
+        self._clocked_out += 2 * acked
+        self._ceiling = flight_size + max(self._clocked_out, self._burst)
 
-    def lost(self, highest_tsn: int) -> bool:
-        """Chunks are reported missing for the third time; say whether that begins a recovery (RFC 9260 §7.2.4)."""
-        if self._recovery_exit is not None:
+    def lost(self, highest_tsn: int, again: bool) -> bool:
+        """Chunks are reported missing for the third time; say whether that begins a recovery (RFC 9260 §7.2.4).
+
+        What is lost `again` was sent within the recovery, with the window already halved: that begins another one.
+        """
+        if self._recovery_exit is not None and not again:
             return False
         self._shrink()
         self.size = self.threshold

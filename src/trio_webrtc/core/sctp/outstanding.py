@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from trio_webrtc.core.sctp.chunks.forward_tsn import ForwardTsnChunk
 from trio_webrtc.core.sctp.chunks.sack import SackChunk
+from trio_webrtc.core.sctp.counters import Counters
 from trio_webrtc.core.sctp.send_queue import OutgoingMessage, SendQueue
 from trio_webrtc.core.sctp.tsn_ranges import TsnRange, subtract
 from trio_webrtc.core.serial import distance32
@@ -30,10 +31,12 @@ MAX_SKIPPED_STREAMS: Final = 200
 class SentChunk:
     """A DATA chunk under way. `state` is one of the integers above, for it is tested once per packet."""
 
-    __slots__ = ("message", "missing", "size", "state", "transmissions", "tsn", "wire")
+    __slots__ = ("message", "missing", "order", "size", "state", "transmissions", "tsn", "wire")
 
-    def __init__(self, tsn: int, message: OutgoingMessage, size: int, wire: bytes, state: int) -> None:
+    def __init__(self, tsn: int, order: int, message: OutgoingMessage, size: int, wire: bytes, state: int) -> None:
         self.tsn = tsn
+        self.order = order
+        """Counts transmissions of the association: which of two chunks was sent later, be it again."""
         self.message = message
         self.size = size
         self.wire = wire
@@ -51,20 +54,23 @@ class Acknowledgement(NamedTuple):
     """Whether the cumulative TSN has moved."""
     any_lost: bool
     """Whether chunks have been reported missing for the third time."""
+    any_lost_again: bool
+    """Whether there are some among them that had been sent again already."""
 
 
 class Outstanding:
     """The chunks between the peer's cumulative TSN and the next TSN to be given out."""
 
-    def __init__(self, queue: SendQueue, initial_tsn: int) -> None:
+    def __init__(self, queue: SendQueue, initial_tsn: int, counters: Counters) -> None:
         self.next_tsn = initial_tsn
         self.cumulative_tsn = initial_tsn - 1
         """Everything up to here has arrived or counts as arrived."""
         self.flight_size = 0
         self.can_abandon = False
         """Whether the peer understands FORWARD TSN."""
-        self.abandoned_messages = 0
+        self._counters = counters
         self._queue = queue
+        self._order = 0
         self._chunks: dict[int, SentChunk] = {}
         self._gap_acked: list[TsnRange] = []
         self._lost: deque[SentChunk] = deque()
@@ -72,12 +78,14 @@ class Outstanding:
     def __bool__(self) -> bool:
         return bool(self._chunks)
 
-    def sent(self, message: OutgoingMessage, size: int, wire: bytes) -> None:
+    def sent(self, message: OutgoingMessage, size: int, wire: bytes) -> SentChunk:
         """The next TSN has been given to a fragment of `message`, which has just been sent."""
         tsn = self.next_tsn
         self.next_tsn = tsn + 1
-        self._chunks[tsn] = SentChunk(tsn, message, size, wire, IN_FLIGHT)
+        self._order += 1
+        chunk = self._chunks[tsn] = SentChunk(tsn, self._order, message, size, wire, IN_FLIGHT)
         self.flight_size += size
+        return chunk
 
     # -- acknowledgements ----------------------------------------------------------------------------------------
 
@@ -95,18 +103,18 @@ class Outstanding:
                 end = cumulative + last
                 gap_acked.append((cumulative + first, end))
         advanced = cumulative > self.cumulative_tsn
-        acked = self._settle_up_to(cumulative) if advanced else 0
+        acked, latest = self._settle_up_to(cumulative) if advanced else (0, 0)
         if not gap_acked and not self._gap_acked:
-            return Acknowledgement(acked, advanced, False)
-        newly_acked, highest = self._update_gaps(gap_acked)
-        if in_recovery and advanced and gap_acked:
-            # RFC 9260 §7.2.4: in recovery, a SACK that moves the cumulative TSN counts against all that it misses.
-            highest = gap_acked[-1][0]
-        any_lost = self._count_misses(gap_acked, highest, now)
-        return Acknowledgement(acked + newly_acked, advanced, any_lost)
+            return Acknowledgement(acked, advanced, False, False)
+        newly_acked, latest_in_gaps = self._update_gaps(gap_acked)
+        lost = self._missed(gap_acked, max(latest, latest_in_gaps), in_recovery and advanced)
+        again = any(chunk.transmissions > 1 for chunk in lost)
+        self._lose(lost, now)
+        return Acknowledgement(acked + newly_acked, advanced, bool(lost), again)
 
-    def _settle_up_to(self, cumulative: int) -> int:
-        chunks, queue, acked = self._chunks, self._queue, 0
+    def _settle_up_to(self, cumulative: int) -> tuple[int, int]:
+        """Take out what is acknowledged for good; return the bytes that are new, and when the latest was sent."""
+        chunks, queue, acked, latest = self._chunks, self._queue, 0, 0
         for tsn in range(self.cumulative_tsn + 1, cumulative + 1):
             chunk = chunks.pop(tsn)
             state = chunk.state
@@ -114,19 +122,19 @@ class Outstanding:
                 continue
             if state is not ACKED:
                 acked += chunk.size
+                if chunk.order > latest:
+                    latest = chunk.order
                 if state is IN_FLIGHT:
                     self.flight_size -= chunk.size
             chunk.state = ACKED
             queue.settled(chunk.message, chunk.size)
         self.cumulative_tsn = cumulative
-        return acked
+        return acked, latest
 
     def _update_gaps(self, gap_acked: list[TsnRange]) -> tuple[int, int]:
-        """Follow the gap blocks; return the bytes that are new in them, and the highest TSN that is."""
-        chunks, before = self._chunks, self._gap_acked
-        acked, highest = 0, self.cumulative_tsn
+        """Follow the gap blocks; return the bytes that are new in them, and when the latest was sent."""
+        chunks, before, acked, latest = self._chunks, self._gap_acked, 0, 0
         for first, last in subtract(gap_acked, before):
-            highest = last
             for tsn in range(first, last + 1):
                 chunk = chunks[tsn]
                 if chunk.state is IN_FLIGHT:
@@ -135,6 +143,7 @@ class Outstanding:
                     continue
                 chunk.state = ACKED
                 acked += chunk.size
+                latest = max(latest, chunk.order)
         for first, last in subtract(before, gap_acked):
             # RFC 9260 §6.2.1 D iii: the receiver has dropped what it had, as it may.
             for tsn in range(max(first, self.cumulative_tsn + 1), last + 1):
@@ -143,25 +152,28 @@ class Outstanding:
                     chunk.state = IN_FLIGHT
                     self.flight_size += chunk.size
         self._gap_acked = gap_acked
-        return acked, highest
+        return acked, latest
 
-    def _count_misses(self, gap_acked: list[TsnRange], highest: int, now: float) -> bool:
-        """RFC 9260 §7.2.4: a chunk is missed once more when one with a higher TSN is newly acknowledged."""
+    def _missed(self, gap_acked: list[TsnRange], latest: int, counts_against_all: bool) -> list[SentChunk]:
+        """The chunks that this SACK reports missing for the third time (RFC 9260 §7.2.4).
+
+        A report counts if something that was sent later is newly acknowledged. The RFC compares TSNs, and so leaves a
+        chunk that is lost again to T3-rtx; this compares transmissions, as QUIC does (RFC 9002 §6.1), which for a chunk
+        that was sent once is the same. In recovery, a SACK that moves the cumulative TSN counts against all it misses.
+        """
         missed: list[SentChunk] = []
         start = self.cumulative_tsn + 1
         for first, last in gap_acked:
-            if start > highest:
-                break
-            for tsn in range(start, min(first, highest + 1)):
+            for tsn in range(start, first):
                 chunk = self._chunks[tsn]
-                # Fast retransmit happens once per chunk; what was sent again is left to T3-rtx.
-                if chunk.state is IN_FLIGHT and chunk.transmissions == 1:
+                if chunk.state is IN_FLIGHT and (
+                    chunk.order < latest or (counts_against_all and chunk.transmissions == 1)
+                ):
                     chunk.missing += 1
                     if chunk.missing >= MISSES_FOR_LOSS:
                         missed.append(chunk)
             start = last + 1
-        self._lose(missed, now)
-        return bool(missed)
+        return missed
 
     # -- losses --------------------------------------------------------------------------------------------------
 
@@ -197,6 +209,8 @@ class Outstanding:
     def sent_again(self, chunk: SentChunk) -> None:
         """The chunk that `next_lost` gave has been sent once more."""
         self._lost.popleft()
+        self._order += 1
+        chunk.order = self._order
         chunk.state = IN_FLIGHT
         chunk.transmissions += 1
         chunk.missing = 0
@@ -207,12 +221,12 @@ class Outstanding:
     def abandon(self, message: OutgoingMessage) -> None:
         """Give up a message of which something has been sent."""
         message.abandoned = True
-        self.abandoned_messages += 1
+        self._counters.abandoned_messages += 1
         if message.offset < len(message.data):
             # Its end will never be sent. A TSN of its own, never sent either, lets FORWARD TSN reach past all its
             # fragments, even if each of them has already arrived.
             message.last_tsn = self.next_tsn
-            self._chunks[self.next_tsn] = SentChunk(self.next_tsn, message, 0, b"", ABANDONED)
+            self._chunks[self.next_tsn] = SentChunk(self.next_tsn, 0, message, 0, b"", ABANDONED)
             self.next_tsn += 1
             self._queue.discard_rest(message)
         for tsn in range(max(message.first_tsn, self.cumulative_tsn + 1), message.last_tsn + 1):

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Collection
 
+from trio_webrtc.core.sctp.counters import Counters
 from trio_webrtc.core.serial import add16
 
 
@@ -76,7 +77,7 @@ class SendQueue:
     How much may wait here is decided above, where a sender can be made to wait: see `buffered_total`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters) -> None:
         self.streams: dict[int, OutgoingStream] = {}
         self.current: OutgoingMessage | None = None
         """The message whose fragments are being sent."""
@@ -84,8 +85,7 @@ class SendQueue:
         self.unacknowledged_total = 0
         self.progressed: set[int] = set()
         """Streams whose amounts have changed since somebody last looked."""
-        self.expired = 0
-        """Messages whose lifetime ended before their first transmission."""
+        self._counters = counters
         self._turns: deque[OutgoingStream] = deque()
 
     def __bool__(self) -> bool:
@@ -192,5 +192,5 @@ class SendQueue:
             if message.expires_at is None or now < message.expires_at:
                 return message
             self.discard_rest(message)
-            self.expired += 1
+            self._counters.abandoned_messages += 1
         return None

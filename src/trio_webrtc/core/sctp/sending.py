@@ -10,7 +10,7 @@ from trio_webrtc.core.sctp.chunks.data import BEGINS, DATA_HEADER_SIZE, ENDS, IM
 from trio_webrtc.core.sctp.chunks.sack import SackChunk
 from trio_webrtc.core.sctp.congestion import CongestionWindow
 from trio_webrtc.core.sctp.context import Context, Timer
-from trio_webrtc.core.sctp.outstanding import Outstanding
+from trio_webrtc.core.sctp.outstanding import ACKED, IN_FLIGHT, Outstanding, SentChunk
 from trio_webrtc.core.sctp.packet import COMMON_HEADER_SIZE, PacketWriter
 from trio_webrtc.core.sctp.send_queue import SendQueue
 
@@ -31,7 +31,7 @@ class Sender:
         peer_window: int,
         can_abandon: bool,
     ) -> None:
-        self.outstanding = Outstanding(queue, initial_tsn)
+        self.outstanding = Outstanding(queue, initial_tsn, context.counters)
         self.outstanding.can_abandon = can_abandon
         self.congestion = CongestionWindow(context.settings, _payload_room(context.packet_size))
         self.peer_window = peer_window
@@ -41,7 +41,7 @@ class Sender:
         self._context = context
         self._queue = queue
         self._writer = writer
-        self._timed_tsn: int | None = None
+        self._timed: SentChunk | None = None
         self._timed_at = 0.0
         """One chunk at a time is timed, to measure the round trip (RFC 9260 §6.3.1 C4)."""
         self._last_sent_at = 0.0
@@ -93,6 +93,7 @@ class Sender:
             packets.append(write(b"".join(parts)))
         if packets and outstanding:
             self._last_sent_at = now
+            self.congestion.sent(outstanding.flight_size)
             # RFC 9260 §6.3.2 R1.
             self._context.timers.set_if_off(Timer.T3_RTX, now + self._context.rto.value)
         return packets
@@ -109,8 +110,6 @@ class Sender:
             parts.append(chunk.wire)
             room -= size
             self._context.counters.retransmitted_chunks += 1
-            if chunk.tsn == self._timed_tsn:
-                self._timed_tsn = None  # RFC 9260 §6.3.1 C5, Karn's rule
         self._forward_abandoned(now)
         return room
 
@@ -155,13 +154,13 @@ class Sender:
             if flags & (BEGINS | ENDS) != BEGINS | ENDS:
                 payload = payload[offset : offset + size]
             wire = encode_data(flags, tsn & 0xFFFFFFFF, message.stream.id, stream_seq, message.ppid, payload)
-            outstanding.sent(message, size, wire)
+            chunk = outstanding.sent(message, size, wire)
             parts.append(wire)
             room -= len(wire)
             if flags & ENDS:
                 self._context.counters.messages_sent += 1
-            if self._timed_tsn is None:
-                self._timed_tsn, self._timed_at = tsn, now
+            if self._timed is None:
+                self._timed, self._timed_at = chunk, now
 
     def _wake(self, now: float) -> None:
         """Nothing was under way: what was learnt about the network may be old."""
@@ -174,23 +173,22 @@ class Sender:
     def on_sack(self, sack: SackChunk, now: float) -> bool:
         """Take an acknowledgement; return whether it shows that the peer is alive and in agreement."""
         outstanding, congestion, context = self.outstanding, self.congestion, self._context
-        flight_before = outstanding.flight_size
         result = outstanding.acknowledged(sack, congestion.in_recovery, now)
         if result is None:
             context.counters.unexpected_chunks += 1
             return False
-        acked, advanced, any_lost = result
+        acked, advanced, any_lost, any_lost_again = result
         self.peer_window = sack.a_rwnd
         if acked:
-            congestion.acknowledged(acked, advanced, flight_before, outstanding.flight_size, outstanding.cumulative_tsn)
-        if any_lost:
-            self._timed_tsn = None  # the cumulative TSN will be late for other reasons than distance
-            if congestion.lost(outstanding.next_tsn - 1):
-                context.counters.fast_retransmits += 1
-                self._fast_retransmit = True
-        elif self._timed_tsn is not None and outstanding.cumulative_tsn >= self._timed_tsn:
-            context.rto.measured(now - self._timed_at)
-            self._timed_tsn = None
+            congestion.acknowledged(acked, advanced, outstanding.flight_size, outstanding.cumulative_tsn)
+        if any_lost and congestion.lost(outstanding.next_tsn - 1, any_lost_again):
+            context.counters.fast_retransmits += 1
+            self._fast_retransmit = True
+        if self._timed is not None and self._timed.state is not IN_FLIGHT:
+            # RFC 9260 §6.3.1 C5, Karn's rule: what was sent twice measures nothing.
+            if self._timed.state is ACKED and self._timed.transmissions == 1:
+                context.rto.measured(now - self._timed_at)
+            self._timed = None
         if not outstanding:
             context.timers.cancel(Timer.T3_RTX)  # RFC 9260 §6.3.2 R2
         elif advanced or self._fast_retransmit:
@@ -203,7 +201,7 @@ class Sender:
         """Nothing was acknowledged for an RTO: all is taken for lost (RFC 9260 §6.3.3)."""
         context = self._context
         context.counters.timeouts += 1
-        self._timed_tsn = None
+        self._timed = None
         context.rto.back_off()
         self.outstanding.lose_all(now)
         self.congestion.timed_out(self.outstanding.flight_size)

@@ -88,7 +88,7 @@ class Setup:
         if cookie is None:
             raise AssociationError(missing_mandatory_parameter(ParameterType.STATE_COOKIE))
         link = Link.on(self._terms(state.init, ack), self._context, self._queue)
-        echoed = CookieEchoed(link, state.init, CookieEchoChunk(cookie))
+        echoed = CookieEchoed(link, state.init, CookieEchoChunk(cookie), state.retransmits)
         self._context.timers.cancel(Timer.T1_INIT)
         self._send_cookie(echoed, now)
         _, to_report = recognize(ack.parameters, KNOWN_PARAMETERS)
@@ -212,7 +212,7 @@ class Setup:
             self._context.outbox.send_alone(terms.peer_tag, ErrorChunk((stale_cookie(staleness),)))
             return state
         if isinstance(state, Closed):
-            return self._establish(Link.on(terms, self._context, self._queue), now)
+            return self._accept(terms, now)
         if is_ours and is_peers:
             # Action D: the cookie of this very association.
             state = self._establish(state.link, now) if isinstance(state, CookieEchoed) else state
@@ -220,7 +220,7 @@ class Setup:
             return state
         if is_ours and isinstance(state, CookieWait | CookieEchoed):
             # Action B: both began at once, and the peer's COOKIE ECHO came first, or it has begun a second time.
-            return self._establish(Link.on(terms, self._context, self._queue), now)
+            return self._accept(terms, now)
         if (cookie.local_tie_tag, cookie.peer_tie_tag) == (local_tag, peer_tag) and isinstance(state, Linked):
             return self._restart(state, terms, now)
         return state  # Action C, and what the table does not name: silently discarded
@@ -238,6 +238,11 @@ class Setup:
         self._context.events.append(events.Restarted())
         self._context.outbox.send(CookieAckChunk())
         return Established(Link.on(terms, self._context, self._queue))
+
+    def _accept(self, terms: Terms, now: float) -> State:
+        self._context.outbox.clear()  # an INIT or COOKIE ECHO of ours that is still waiting has no purpose any more
+        self._context.outbox.send(CookieAckChunk())
+        return self._establish(Link.on(terms, self._context, self._queue), now)
 
     def _establish(self, link: Link, now: float) -> State:
         timers, terms = self._context.timers, link.terms

@@ -37,8 +37,8 @@ class CookieEchoed(Linked):
 
     init: InitChunk
     cookie: CookieEchoChunk
-    stale_cookies: int = 0
     retransmits: int = 0
+    """Goes on from COOKIE-WAIT: a peer may not keep us going round by one stale cookie after the other."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,109 @@
+"""The graceful end loses nothing; the other one is quick."""
+
+import random
+
+import pytest
+
+from trio_webrtc.core.sctp import Aborted, Failed, ShutDown
+from trio_webrtc.core.sctp.chunks import AbortChunk
+from trio_webrtc.core.sctp.states import ShutdownSent
+from trio_webrtc.errors import UsageError
+
+from .harness import SctpPair, chunk_types, connected, events, payloads
+
+
+def test_shutdown_ends_both_sides():
+    pair = connected()
+    pair.a.shutdown(pair.now)
+    pair.exchange()
+    assert events(pair.a) == events(pair.b) == [ShutDown()]
+    assert pair.a.is_ended
+    assert pair.b.is_ended
+    assert pair.a.next_timeout() is pair.b.next_timeout() is None
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_all_that_was_sent_arrives_before_the_end(seed, both):
+    pair, rng = connected(seed=seed), random.Random(seed)
+    sent = [rng.randbytes(rng.randint(1, 30_000)) for _ in range(10)]
+    for data in sent:
+        pair.a.send(1, 51, data, now=pair.now)
+        pair.b.send(1, 51, data, now=pair.now)
+    pair.a.shutdown(pair.now)
+    if both:
+        pair.b.shutdown(pair.now)
+    ended = pair.run(120.0, rng=rng, loss=0.2, jitter=0.02, until=lambda: pair.a.is_ended and pair.b.is_ended)
+    assert ended, f"seed {seed}: {pair.a.state} {pair.b.state}"
+    assert payloads(pair.a) == payloads(pair.b) == sent
+    # The very last packet may be lost, and who sent it is gone: its peer hears of it by an answer out of the blue.
+    assert events(pair.a) == events(pair.b) == [ShutDown()]
+
+
+def test_nothing_can_be_sent_once_the_end_has_begun():
+    pair = connected()
+    pair.a.shutdown(pair.now)
+    with pytest.raises(UsageError):
+        pair.a.send(1, 51, b"late", now=pair.now)
+
+
+def test_a_peer_that_does_not_answer_shutdown_is_given_up():
+    pair = connected()
+    pair.a.shutdown(pair.now)
+    assert isinstance(pair.a.state, ShutdownSent)
+    while not pair.a.is_ended:
+        pair.drain()
+        pair.lose_all()
+        pair.fire_next_timer()
+    assert [type(event) for event in events(pair.a)] == [Failed]
+
+
+def test_shutdown_before_the_association_is_up_ends_it_quietly():
+    pair = SctpPair()
+    pair.a.connect(pair.now)
+    pair.a.shutdown(pair.now)
+    assert events(pair.a) == [ShutDown()]
+    assert pair.a.poll_transmits(pair.now, 10) == []
+
+
+def test_abort_drops_what_waits_and_says_goodbye_once():
+    pair = connected()
+    pair.a.send(1, 51, bytes(100_000), now=pair.now)
+    pair.a.abort("enough", pair.now)
+    pair.a.abort("again", pair.now)
+    pair.drain()
+    assert [chunk_types(item.packet) for item in pair.in_flight] == [[AbortChunk.TYPE]]
+    pair.exchange()
+    assert events(pair.a) == [Aborted(by_peer=False, reason="enough")]
+    assert events(pair.b) == [Aborted(by_peer=True, reason="user initiated abort: enough")]
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_abort_is_safe_at_every_moment_of_the_handshake(moment):
+    pair = SctpPair()
+    pair.a.connect(pair.now)
+    pair.drain()
+    for _ in range(moment):
+        pair.deliver()
+    pair.a.abort("changed my mind", pair.now)
+    pair.b.abort("", pair.now)
+    pair.exchange()
+    assert pair.a.is_ended
+    assert pair.b.is_ended
+    assert pair.a.next_timeout() is pair.b.next_timeout() is None
+
+
+def test_an_ended_association_ignores_what_still_arrives():
+    pair = connected()
+    pair.b.send(1, 51, b"late", now=pair.now)
+    pair.drain()
+    pair.a.abort("", pair.now)
+    events(pair.a)
+    pair.a.receive_datagrams([item.packet for item in pair.in_flight], pair.now)
+    pair.a.handle_timeout(pair.now + 1000)
+    pair.a.connect(pair.now)
+    pair.a.shutdown(pair.now)
+    pair.a.reset_streams([1], pair.now)
+    pair.a.release(100, pair.now)
+    assert events(pair.a) == []
+    assert payloads(pair.a) == []
