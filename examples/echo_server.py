@@ -25,9 +25,9 @@ import echo_client
 from trio_webrtc import (
     ConnectionFailedError,
     DataChannel,
-    PeerError,
     SessionDescription,
     UsageError,
+    WebRtcError,
     open_peer_connection,
 )
 
@@ -57,7 +57,7 @@ def web_application(peers: trio.Nursery) -> Starlette:
         try:
             offer = SessionDescription.from_dict(await request.json())
             answer: SessionDescription = await peers.start(echo_to_peer, f"peer {next(numbers)}", offer)
-        except (ValueError, PeerError) as error:  # no JSON, or no offer
+        except (ValueError, WebRtcError) as error:  # no JSON, or no offer
             return PlainTextResponse(str(error), status_code=400)
         return JSONResponse(answer.as_dict())
 
@@ -82,6 +82,7 @@ async def echo_to_peer(
         await peer.set_remote_description(offer)
         await peer.set_local_description()
         await peer.wait_gathering_complete()  # no trickling: the answer carries every candidate
+        assert peer.local_description is not None
         task_status.started(peer.local_description)
         try:
             with trio.fail_after(CONNECT_TIMEOUT):
