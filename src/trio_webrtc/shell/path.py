@@ -159,9 +159,10 @@ class Path:
     @trio.lowlevel.enable_ki_protection
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that belongs to the path: it is cancelled when the path ends. Raises ClosedResourceError."""
-        if self._nursery is None or self._end is not _End.NOT_YET:
+        if self._end is not _End.NOT_YET:
             raise trio.ClosedResourceError("this path has ended")
-        self._nursery.start_soon(task, *args)
+        if self._nursery is not None:  # else everything around is cancelled, and so would be the task
+            self._nursery.start_soon(task, *args)
 
     @trio.lowlevel.enable_ki_protection
     def add_socket(self, socket: UdpSocket) -> Port:
@@ -265,12 +266,21 @@ class Path:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be the path's one task of its own, and the parent of its other tasks. Ends when the path does."""
         self._run_task = trio.lowlevel.current_task()
-        with self._tasks:
-            async with UnwrappingNursery() as self._nursery:
-                task_status.started()
-                await self._pump()
-        await self.aclose()
-        await self._wait_freed()
+        try:
+            with self._tasks:
+                async with UnwrappingNursery() as nursery:
+                    self._nursery = nursery
+                    try:
+                        task_status.started()
+                        await self._pump()
+                    finally:
+                        self._nursery = None
+            await self.aclose()
+            await self._wait_freed()
+        except trio.Cancelled:
+            await self._wait_freed()  # by the scope, which is on its way out as well
+            if self._bug is None:
+                raise
         if self._bug is not None:
             raise self._bug
 

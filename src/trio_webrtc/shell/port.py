@@ -74,6 +74,7 @@ class Port:
         self._queue: dict[Sender, None] = {}
         self._writability = trio.Lock()
         self._nursery: trio.Nursery | None = None
+        self._has_writer = False
 
     def via(self, from_host: str | None = None) -> UdpVia:
         """The way out by this port; by one of its local addresses, if it is bound to a wildcard."""
@@ -84,11 +85,14 @@ class Port:
 
     @trio.lowlevel.enable_ki_protection
     async def serve(self) -> None:
-        """Read, and let those write who wait for room. Runs until cancelled, or until the socket is lost."""
+        """Read, and let those write who wait for room. Ends when the socket is closed or lost."""
         async with UnwrappingNursery() as nursery:
             self._nursery = nursery
+            self._call_writer()
             try:
                 await self._read()
+            except trio.ClosedResourceError:
+                pass  # by `close()`
             except OSError:
                 self._retire()
             finally:
@@ -116,26 +120,38 @@ class Port:
 
     def queue_for_room(self, sender: Sender) -> None:
         """Have the writer call `sender.use_room()` when there is room and it is its turn."""
-        writer_runs = bool(self._queue)
         self._queue[sender] = None
-        if not writer_runs and self._nursery is not None:
-            self._nursery.start_soon(self._write)
+        self._call_writer()
 
     def leave_queue(self, sender: Sender) -> None:
         """Forget a sender that waits for room; harmless if it does not."""
         self._queue.pop(sender, None)
 
+    def _call_writer(self) -> None:
+        if self._queue and self._nursery is not None and not self._has_writer:
+            self._has_writer = True
+            self._nursery.start_soon(self._write)
+
     @trio.lowlevel.enable_ki_protection
     async def _write(self) -> None:
         """The one writer. It exists only while somebody waits for room."""
-        while self._queue:
-            await self.wait_for_room()
+        try:
             while self._queue:
-                sender = next(iter(self._queue))
-                del self._queue[sender]
-                sender.use_room()
-                if sender in self._queue:  # the socket is full again; the others are now before this one
-                    break
+                await self.wait_for_room()
+                self._give_turns()
+        except trio.ClosedResourceError:
+            pass  # by `close()`
+        finally:
+            self._has_writer = False
+
+    def _give_turns(self) -> None:
+        """Let senders use the room in turn, until one of them finds that there is no more."""
+        while self._queue:
+            sender = next(iter(self._queue))
+            del self._queue[sender]
+            sender.use_room()
+            if sender in self._queue:  # behind all others now
+                break
 
     async def wait_for_room(self) -> None:
         """Wait until there is room to send. Any number of tasks may. Cancelling it changes nothing."""

@@ -219,11 +219,17 @@ class KernelUdpSocket:
 
     async def wait_readable(self) -> None:
         """Wait until there is something to receive. Cancelling it changes nothing."""
+        self._check_open()
         await trio.lowlevel.wait_readable(self._socket)
 
     async def wait_writable(self) -> None:
         """Wait until there is room to send. Cancelling it changes nothing."""
+        self._check_open()
         await trio.lowlevel.wait_writable(self._socket)
+
+    def _check_open(self) -> None:
+        if self._socket.fileno() == -1:
+            raise trio.ClosedResourceError("this socket was closed")
 
     def close(self) -> None:
         """Free the socket, and wake who waits for it."""

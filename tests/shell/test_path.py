@@ -1,0 +1,700 @@
+import errno
+import gc
+import logging
+import os
+import random
+import signal
+import weakref
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_webrtc.core.contract import split_run
+from trio_webrtc.shell.host import HOST_NETWORK
+from trio_webrtc.shell.path import MAX_RUNS_PER_FLUSH, Path, open_path
+from trio_webrtc.shell.port import Port
+from trio_webrtc.testing import DatagramSent, SocketClosed, VirtualNetwork
+
+from .recording_core import GOODBYES, RecordingCore
+
+RUNS = 200
+
+
+class Side:
+    """One peer on a virtual network of two hosts: its core, path and port, and what others see of it."""
+
+    def __init__(self, network: VirtualNetwork, host, core: RecordingCore) -> None:
+        self.network, self.host, self.core = network, host, core
+        self.peer = network.add_host("10.0.0.99").open_udp(("10.0.0.99", 9))
+        self.path: Path | None = None
+
+    def open(self, close_timeout: float = 1.0):
+        return open_path(self.core, deliver=self.core.deliver, close_timeout=close_timeout)
+
+    @trio.lowlevel.enable_ki_protection
+    def use(self, path: Path) -> None:
+        self.path = path
+        self.port = path.add_socket(self.host.open_udp((self.host.addresses[0], 0)))
+        self.core.connect(self.port.via(), self.peer.local_address)
+
+    def say(self, data: bytes, segment_size: int | None = None) -> None:
+        self.core.say(data, segment_size)
+        self.path.touched()
+
+    @property
+    def wire(self) -> list[bytes | str]:
+        """What this side did, as others see it."""
+        story = []
+        for entry in self.network.log:
+            match entry:
+                case DatagramSent(from_=(host, _), data=data) if host in self.host.addresses:
+                    story.append(data)
+                case SocketClosed(address=(host, _)) if host in self.host.addresses:
+                    story.append("socket closed")
+        return story
+
+
+def make_side(core: RecordingCore | None = None) -> Side:
+    network = VirtualNetwork(seed=1)
+    return Side(network, network.add_host("10.0.0.1"), core or RecordingCore())
+
+
+@pytest.fixture
+async def side():
+    return make_side()
+
+
+# The ways out.
+
+
+async def leave_cleanly(side):
+    async with side.open() as path:
+        side.use(path)
+
+
+async def raise_in_body(side):
+    with pytest.raises(ValueError, match="mine"):
+        async with side.open() as path:
+            side.use(path)
+            raise ValueError("mine")
+
+
+async def be_cancelled(side):
+    with trio.CancelScope() as scope:
+        async with side.open() as path:
+            side.use(path)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+async def time_out(side):
+    with trio.move_on_after(0.5):
+        async with side.open() as path:
+            side.use(path)
+            await trio.sleep_forever()
+
+
+async def fail_beside(side):
+    async def fail():
+        raise ValueError("a sibling's")
+
+    with pytest.RaisesGroup(ValueError):
+        async with trio.open_nursery() as nursery, side.open() as path:
+            side.use(path)
+            nursery.start_soon(fail)
+            await trio.sleep_forever()
+
+
+async def be_closed_in_the_body(side):
+    async with side.open() as path:
+        side.use(path)
+        await path.aclose()
+        assert path.freed.is_set()
+
+
+async def be_closed_from_outside(side):
+    async with trio.open_nursery() as nursery, side.open() as path:
+        side.use(path)
+        nursery.start_soon(path.aclose)
+        await path.freed.wait()
+
+
+async def have_the_core_end(side):
+    async with side.open() as path:
+        side.use(path)
+        path.tell(side.core.close, trio.current_time())
+        await path.freed.wait()
+
+
+async def have_the_core_end_by_a_timer(side):
+    async with side.open() as path:
+        side.use(path)
+        side.core.timers.set("end", trio.current_time() + 1)
+        side.core.handle_timeout = side.core.close
+        path.touched()
+        await path.freed.wait()
+
+
+async def meet_a_bug(side):
+    with pytest.raises(ZeroDivisionError):
+        async with side.open() as path:
+            side.use(path)
+            side.core.bug_in = "receive_datagrams"
+            side.peer.send(side.port.local_address, b"boom", None, None)
+            await trio.sleep_forever()
+
+
+WAYS_OUT = [
+    leave_cleanly,
+    raise_in_body,
+    be_cancelled,
+    time_out,
+    fail_beside,
+    be_closed_in_the_body,
+    be_closed_from_outside,
+    have_the_core_end,
+    have_the_core_end_by_a_timer,
+    meet_a_bug,
+]
+
+
+@pytest.mark.parametrize("way_out", WAYS_OUT)
+async def test_goodbyes_leave_before_the_socket_is_freed(way_out, autojump_clock, caplog):
+    caplog.set_level(logging.CRITICAL)
+    for _ in range(RUNS):  # the order of tasks is chance
+        side = make_side()
+        await way_out(side)
+        assert side.wire == [*GOODBYES, "socket closed"]
+        assert side.core.closed
+
+
+@pytest.mark.parametrize("way_out", WAYS_OUT)
+async def test_nothing_is_left_behind(way_out, autojump_clock, caplog):
+    caplog.set_level(logging.CRITICAL)
+    before = trio.lowlevel.current_statistics().tasks_living
+    side = make_side()
+    await way_out(side)
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    assert side.network.open_sockets == [side.peer]
+
+
+@pytest.mark.parametrize("way_out", WAYS_OUT)
+async def test_a_full_socket_holds_nobody_longer_than_the_close_timeout(way_out, autojump_clock, caplog):
+    caplog.set_level(logging.CRITICAL)
+    side = make_side()
+    side.host.blocked = True
+    began = trio.current_time()
+    await way_out(side)
+    assert trio.current_time() - began <= 1.0 + 1.0  # what the body took, and the timeout
+    assert side.wire == ["socket closed"]
+
+
+@pytest.mark.parametrize("way_out", WAYS_OUT)
+async def test_goodbyes_wait_for_room_as_long_as_they_may(way_out, autojump_clock, caplog, nursery):
+    caplog.set_level(logging.CRITICAL)
+    side = make_side()
+    side.host.blocked = True
+
+    async def make_room():
+        await trio.sleep(1.4)
+        side.host.blocked = False
+
+    nursery.start_soon(make_room)
+    with side_close_timeout(side, 5.0):
+        await way_out(side)
+    assert side.wire == [*GOODBYES, "socket closed"]
+
+
+class side_close_timeout:
+    def __init__(self, side, close_timeout):
+        self.side, self.close_timeout = side, close_timeout
+
+    def __enter__(self):
+        opener = self.side.open
+        self.side.open = lambda: opener(self.close_timeout)
+
+    def __exit__(self, *_):
+        del self.side.open
+
+
+async def test_whatever_is_cancelled_when_goodbyes_leave(autojump_clock):
+    """Cancel at the k-th turn of the event loop, for each k there is."""
+    for turns in range(12):
+        side = make_side()
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def cancel_in_time(scope=scope, turns=turns):
+                    for _ in range(turns):
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    scope.cancel()
+
+                nursery.start_soon(cancel_in_time)
+                async with side.open() as path:
+                    side.use(path)
+                    for _ in range(3):
+                        await trio.lowlevel.checkpoint()
+        assert side.wire in ([*GOODBYES, "socket closed"], [])  # the latter: cancelled before there was a socket
+        assert side.network.open_sockets == [side.peer]
+
+
+# Closing.
+
+
+async def test_closing_is_idempotent(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        await path.aclose()
+        await path.aclose()
+    await path.aclose()
+    assert side.wire == [*GOODBYES, "socket closed"]
+
+
+async def test_of_many_who_close_at_once_none_returns_before_the_socket_is_freed(side, autojump_clock):
+    side.host.blocked = True
+    returned = []
+
+    async def close(path):
+        await path.aclose()
+        returned.append(side.wire)
+
+    async with trio.open_nursery() as nursery, side.open() as path:
+        side.use(path)
+        for _ in range(3):
+            nursery.start_soon(close, path)
+        await trio.sleep(0.5)
+        assert not returned
+    assert returned == [["socket closed"]] * 3
+
+
+async def test_a_cancelled_closer_still_sends_the_goodbyes_before_it_goes(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await path.aclose()
+        assert side.wire == [*GOODBYES, "socket closed"]
+
+
+async def test_a_cancelled_second_closer_waits_for_the_first(side, autojump_clock):
+    side.host.blocked = True
+    async with trio.open_nursery() as nursery, side.open() as path:
+        side.use(path)
+        nursery.start_soon(path.aclose)
+        await wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await path.aclose()
+        assert path.freed.is_set()
+
+
+async def test_a_task_of_the_path_may_close_it(side, autojump_clock):
+    async def close(path, order):
+        await path.aclose()
+        order.append("closed by its own task")
+
+    async with side.open() as path:
+        side.use(path)
+        order = []
+        path.start_soon(close, path, order)
+        await path.freed.wait()
+        await wait_all_tasks_blocked()
+    assert order == ["closed by its own task"]
+    assert side.wire == [*GOODBYES, "socket closed"]
+
+
+async def test_a_task_of_the_path_does_not_wait_for_itself(side, autojump_clock):
+    side.host.blocked = True
+
+    async def close_too(path):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.1)
+            await path.aclose()
+
+    async with side.open() as path:
+        side.use(path)
+        path.start_soon(close_too, path)
+        with trio.fail_after(1.01):
+            await path.aclose()
+
+
+async def test_closing_the_path_does_not_cancel_the_body(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        await path.aclose()
+        await trio.sleep(5)
+        finished = True
+    assert finished
+
+
+async def test_tasks_of_the_path_are_cancelled_when_it_ends(side, autojump_clock):
+    cancelled = []
+
+    async def work():
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.append(True)
+
+    async with side.open() as path:
+        side.use(path)
+        path.start_soon(work)
+        await path.aclose()
+    assert cancelled == [True]
+
+
+async def test_nothing_happens_to_a_path_that_has_ended(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        port = side.port
+        await path.aclose()
+        side.say(b"too late")
+        path.tell(side.core.say, b"too late")
+        path.use_room()
+        path.retire(port.via())
+        path.receive([])
+        with pytest.raises(trio.ClosedResourceError):
+            path.start_soon(trio.sleep_forever)
+        late = side.host.open_udp(("10.0.0.1", 0))
+        with pytest.raises(trio.ClosedResourceError):
+            path.add_socket(late)
+    assert side.network.open_sockets == [side.peer]
+    assert side.wire == [*GOODBYES, "socket closed", "socket closed"]
+
+
+async def test_after_the_end_no_timer_fires_and_no_packet_leaves(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.core.timers.set("hourly", trio.current_time() + 3600)
+        path.touched()
+    side.core.timers.set("again", trio.current_time() + 1)
+    await trio.sleep(36_000)
+    assert side.core.fired == []
+    assert side.wire == [*GOODBYES, "socket closed"]
+
+
+# Sending.
+
+
+async def test_what_a_command_has_to_say_leaves_at_once(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.say(b"hello")
+        assert side.wire == [b"hello"]
+
+
+async def test_the_rest_of_one_turn_leaves_together_when_all_have_had_their_turn(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        await wait_all_tasks_blocked()
+        for word in (b"one", b"two", b"three"):
+            side.say(word)
+        assert side.wire == [b"one"]
+        assert side.core.delivered == 1
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        assert side.wire == [b"one", b"two", b"three"]
+        assert side.core.delivered == 2
+        side.say(b"four")
+        assert side.wire[-1] == b"four"
+
+
+async def test_a_flush_sends_a_bounded_number_of_runs_and_then_lets_others_go_first(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        await wait_all_tasks_blocked()
+        for _ in range(2 * MAX_RUNS_PER_FLUSH + 1):
+            side.core.say(b"run")
+        path.touched()
+        assert len(side.wire) == MAX_RUNS_PER_FLUSH
+        await wait_all_tasks_blocked()
+        assert len(side.wire) == 2 * MAX_RUNS_PER_FLUSH + 1
+
+
+async def test_what_is_refused_stays_first_in_line(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.host.blocked = True
+        for word in (b"one", b"two", b"three"):
+            side.say(word)
+            await wait_all_tasks_blocked()
+        assert side.wire == []
+        side.host.blocked = False
+        side.say(b"four")  # does not overtake
+        await wait_all_tasks_blocked()
+        assert side.wire == [b"one", b"two", b"three", b"four"]
+
+
+async def test_of_a_run_taken_in_part_only_the_rest_is_sent_again(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.host.bandwidth = 10_000.0  # slow enough to fill the socket's buffer
+        words = [bytes([number]) * 1000 for number in range(50)]
+        for _ in range(8):
+            side.say(b"".join(words), 1000)
+        await wait_all_tasks_blocked()
+        assert 200 < len(side.wire) < 300
+        await trio.sleep(60)
+        assert side.wire == words * 8
+
+
+async def test_timers_fire_though_the_socket_has_no_room(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.host.blocked = True
+        side.say(b"refused")
+        began = trio.current_time()
+        side.core.timers.set("soon", began + 2)
+        path.touched()
+        await trio.sleep(3)
+        assert side.core.fired == [began + 2]
+
+
+async def test_an_earlier_timer_wakes_the_pump_earlier_and_a_later_one_does_not_fire_early(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        began = trio.current_time()
+        side.core.timers.set("a", began + 10)
+        path.touched()
+        await trio.sleep(1)
+        side.core.timers.set("a", began + 2)
+        path.touched()
+        await trio.sleep(0.5)
+        side.core.timers.set("a", began + 5)
+        path.touched()
+        await trio.sleep(20)
+        assert side.core.fired == [began + 5]
+
+
+async def test_a_timer_due_at_the_clocks_very_beginning_fires(autojump_clock):
+    core = RecordingCore()
+    core.timers.set("zero", 0.0)
+    async with open_path(core, deliver=core.deliver, close_timeout=1.0):
+        await wait_all_tasks_blocked()
+    assert len(core.fired) == 1
+
+
+# Errors.
+
+
+async def test_a_send_error_is_that_pairs_trouble_and_the_next_datagram_goes_out(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        via = side.port.via()
+        side.core.say_to(via, ("fd00::1", 9), b"wrong family")
+        side.say(b"next")
+        assert [(error[0], error[1]) for error in side.core.send_errors] == [(via, ("fd00::1", 9))]
+        assert side.core.lowered == side.core.retired == []
+        assert side.wire == [b"next"]
+        assert side.core.delivered == 2  # what comes of the error is delivered, too
+
+
+async def test_what_is_too_large_lowers_the_mtu_of_that_way(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.say(bytes(5000))
+        via, to = side.port.via(), side.peer.local_address
+        assert side.core.lowered == [(via, to)]
+        assert [error[:2] for error in side.core.send_errors] == [(via, to)]
+
+
+async def test_a_lost_socket_retires_its_way_when_it_is_written_to(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.port.socket.close()
+        side.say(b"by a lost socket")
+        assert side.core.retired == [side.port.via()]
+        assert side.core.send_errors == []
+        assert side.core.delivered == 2
+
+
+async def test_a_lost_socket_retires_its_way_when_it_is_read_from(side, autojump_clock):
+    def receive():
+        raise OSError(errno.ENODEV, "no such device")
+
+    async with side.open() as path:
+        side.use(path)
+        side.port.socket.receive = receive
+        side.peer.send(side.port.local_address, b"wake up", None, None)
+        await trio.sleep(1)
+        assert side.core.retired == [side.port.via()]
+        side.say(b"it may still be written to")
+    assert side.wire == [b"it may still be written to", *GOODBYES, "socket closed"]
+
+
+# Bugs.
+
+
+@pytest.mark.parametrize("place", ["receive_datagrams", "handle_timeout", "poll_transmits", "deliver"])
+async def test_a_bug_is_raised_from_the_peers_scope_and_logged_once(place, side, autojump_clock, caplog):
+    with pytest.raises(ZeroDivisionError, match=place):
+        async with side.open() as path:
+            side.use(path)
+            side.core.timers.set("soon", trio.current_time() + 0.1)
+            path.touched()
+            side.core.bug_in = place
+            side.peer.send(side.port.local_address, b"trigger", None, None)
+            await trio.sleep_forever()
+    assert len(caplog.records) == 1
+    assert side.network.open_sockets == [side.peer]
+
+
+async def test_a_bug_met_while_closing_is_raised_too_and_the_socket_freed(side, autojump_clock, caplog):
+    side.core.bug_in = "close"
+    with pytest.raises(ZeroDivisionError, match="close"):
+        async with side.open() as path:
+            side.use(path)
+    assert side.wire == ["socket closed"]
+    assert len(caplog.records) == 1
+
+
+async def test_a_bug_and_the_bodys_own_exception_come_out_together(side, autojump_clock, caplog):
+    side.core.bug_in = "close"
+    with pytest.RaisesGroup(ZeroDivisionError, ValueError):
+        async with side.open() as path:
+            side.use(path)
+            raise ValueError("mine")
+
+
+class Switchboard:
+    """Tells the peers of one port apart by what they are called."""
+
+    def __init__(self):
+        self.paths = {}
+
+    def receive(self, batch):
+        for received in batch:
+            for data in split_run(received.data, received.segment_size):
+                self.paths[data[:1]].receive([received._replace(data=data, segment_size=None)])
+
+    def retire(self, via):
+        for path in self.paths.values():
+            path.retire(via)
+
+
+async def test_a_bug_in_one_peers_core_leaves_the_other_peers_of_the_port_unharmed(autojump_clock, nursery, caplog):
+    network = VirtualNetwork(seed=1)
+    server, client = network.add_host("10.0.0.1"), network.add_host("10.0.0.2")
+    board = Switchboard()
+    port = Port(server.open_udp(("10.0.0.1", 5000)), board)
+    nursery.start_soon(port.serve)
+    socket = client.open_udp(("10.0.0.2", 0))
+    good, bad = RecordingCore(), RecordingCore()
+    bad.bug_in = "receive_datagrams"
+
+    async def be_bad():
+        with pytest.raises(ZeroDivisionError):
+            async with open_path(bad, deliver=bad.deliver, close_timeout=1.0) as path:
+                bad.connect(port.via(), socket.local_address)
+                board.paths[b"b"] = path
+                await trio.sleep_forever()
+
+    async with open_path(good, deliver=good.deliver, close_timeout=1.0) as path:
+        good.connect(port.via(), socket.local_address)
+        board.paths[b"g"] = path
+        async with trio.open_nursery() as bad_nursery:
+            bad_nursery.start_soon(be_bad)
+            await wait_all_tasks_blocked()
+            for word in (b"good 1", b"bad 1", b"bad 2", b"good 2"):
+                socket.send(("10.0.0.1", 5000), word, None, None)
+            await trio.sleep(1)
+        assert good.received == [b"good 1", b"good 2"]
+        good.say(b"still here")
+        path.touched()
+        await trio.sleep(1)
+    assert len(caplog.records) == 1
+    port.close()
+    nursery.cancel_scope.cancel()
+    datagrams = [entry.data for entry in network.log if isinstance(entry, DatagramSent) and entry.to[0] == "10.0.0.2"]
+    assert datagrams[-3:] == [b"still here", *GOODBYES]
+
+
+async def test_paths_that_wait_for_one_port_take_turns(autojump_clock, nursery):
+    network = VirtualNetwork(seed=1)
+    server, client = network.add_host("10.0.0.1"), network.add_host("10.0.0.2")
+    port = Port(server.open_udp(("10.0.0.1", 5000)), Switchboard())
+    nursery.start_soon(port.serve)
+    socket = client.open_udp(("10.0.0.2", 9))
+    cores = [RecordingCore(goodbyes=()) for _ in range(2)]
+    server.bandwidth = 1e6
+    async with (
+        open_path(cores[0], deliver=cores[0].deliver, close_timeout=1.0) as one,
+        open_path(cores[1], deliver=cores[1].deliver, close_timeout=1.0) as other,
+    ):
+        for name, core, path in ((b"a", cores[0], one), (b"b", cores[1], other)):
+            core.connect(port.via(), socket.local_address)
+            for _ in range(100):
+                core.say(name * 60_000, 1200)
+            path.touched()
+        await trio.sleep(5)
+        sent = [entry.data[:1] for entry in network.log if entry.to == socket.local_address]
+        assert 0.4 < sent.count(b"a") / len(sent) < 0.6
+        await trio.sleep(100)
+        sent = [entry.data[:1] for entry in network.log if entry.to == socket.local_address]
+        assert sent.count(b"a") == sent.count(b"b") == 5000
+    port.close()
+    nursery.cancel_scope.cancel()
+
+
+# On the kernel.
+
+
+async def test_no_descriptor_is_left_behind():
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count, of what changes while it is read
+    for _ in range(20):
+        core = RecordingCore()
+        with trio.move_on_after(0.001):
+            async with open_path(core, deliver=core.deliver, close_timeout=1.0) as path:
+                for host in ("127.0.0.1", "::1"):
+                    port = path.add_socket(HOST_NETWORK.open_udp((host, 0)))
+                    core.connect(port.via(), port.local_address)
+                core.say(b"to myself")
+                path.touched()
+                await trio.sleep_forever()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+async def test_a_path_that_has_ended_is_freed_without_the_garbage_collector(side, autojump_clock):
+    gc.collect()
+    gc.disable()
+    try:
+        async with side.open() as path:
+            side.use(path)
+            await trio.sleep(1)
+        reference = weakref.ref(path)
+        side.path = None
+        del path
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+def test_an_interrupt_at_any_moment_lets_the_goodbyes_leave():
+    rng = random.Random(1)
+    begun = 0
+
+    async def main(side):
+        signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 2e-3))
+        while True:
+            async with side.open() as path:
+                side.use(path)
+                for _ in range(5):
+                    side.say(b"busy")
+                    await trio.lowlevel.checkpoint()
+
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        for _ in range(RUNS):
+            side = make_side()
+            with pytest.raises(KeyboardInterrupt):
+                trio.run(main, side)
+            assert side.network.open_sockets == [side.peer]
+            wire = side.wire
+            closed = [index for index, entry in enumerate(wire) if entry == "socket closed"]
+            assert all(wire[index - 2 : index] == [*GOODBYES] for index in closed), wire[-8:]
+            begun += len(closed)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert begun > RUNS
