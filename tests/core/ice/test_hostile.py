@@ -122,6 +122,22 @@ def test_a_peer_that_checks_all_the_time_does_not_make_us_check_all_the_time():
     assert checks <= 21, "one every Ta"
 
 
+def test_a_peer_that_never_settles_the_roles_is_asked_at_a_steady_pace():
+    agent, _ = checking_agent()
+    agent.receive_datagrams([Received("via", THERE, signed_request(agent, {PRIORITY: 1, ICE_CONTROLLED: 0}))], 0.0)
+    checks = 0
+    for tick in range(1000):
+        now = tick / 1000
+        if (due := agent.next_timeout()) is not None and due <= now:
+            agent.handle_timeout(now)
+        while (transmit := agent.poll_transmits(now)) is not None:
+            request = Message.decode(transmit.data)
+            if transmit.to == THERE and request.message_class is MessageClass.REQUEST:
+                checks += 1
+                agent.receive_datagrams([Received("via", THERE, request.refuse(487).encode(REMOTE.key))], now)
+    assert 10 <= checks <= 21
+
+
 def test_what_waits_for_a_socket_that_takes_nothing_is_bounded():
     agent, _ = checking_agent(controlling=False)
     request = signed_request(agent, {PRIORITY: 1})
@@ -191,3 +207,23 @@ def test_commands_may_come_in_any_order(names):
         drain(agent, now)
     agent.close()
     assert agent.next_timeout() is None
+
+
+def test_after_close_nothing_that_is_asked_for_happens():
+    agent, _ = checking_agent()
+    agent.close()
+    drain(agent, 0.0)
+    agent.set_controlling(False, 0.0)
+    agent.add_local_base("other", ("10.0.0.3", 3), 0.0)
+    agent.remove_local_base("via", 0.0)
+    agent.add_stun_server(("203.0.113.2", 3478), 0.0)
+    agent.end_of_local_bases(0.0)
+    agent.set_remote_credentials(Credentials("else", "x" * 22), 0.0)
+    agent.add_remote_candidate(parse_candidate("1 1 udp 1 10.0.0.7 7 typ host"), 0.0)
+    agent.end_of_remote_candidates(0.0)
+    agent.restart(0.0)
+    agent.receive_datagrams([Received("via", THERE, signed_request(agent, {PRIORITY: 1}))], 0.0)
+    agent.handle_timeout(100.0)
+    assert agent.poll_event() is None
+    assert agent.poll_transmits(100.0) is None
+    assert agent.state is AgentState.CLOSED

@@ -147,9 +147,7 @@ class Generation:
         if pair.state is PairState.SUCCEEDED:
             self._reconsider(pair, now)
         elif self._is_wanted(pair):
-            # A check of ours that left a moment ago may be answered yet; else our NAT, or the peer's, is open now.
-            not_before = now if pair.last_check_at is None else pair.last_check_at + self._settings.pacing
-            self.checklist.trigger(pair, not_before)
+            self._trigger(pair, now)
 
     def take_answer(self, message: Message, received: Received, now: float) -> bool:
         """Whether that is a signed answer to a check of ours; if it is, draw the conclusions."""
@@ -254,6 +252,14 @@ class Generation:
         if _Timer.PACING not in self._timers and (pair := self.checklist.next_ordinary()) is not None:
             self._start_check(pair, remote, now, nominating=False)
 
+    def _trigger(self, pair: CandidatePair, now: float) -> None:
+        """Check at once, since our NAT or the peer's is open now; but a check that left a moment ago is given its time.
+
+        So no peer can make us check a pair more often than every Ta.
+        """
+        not_before = now if pair.last_check_at is None else pair.last_check_at + self._settings.pacing
+        self.checklist.trigger(pair, not_before)
+
     def _start_check(self, pair: CandidatePair, remote: Credentials, now: float, *, nominating: bool) -> None:
         if pair.state is not PairState.SUCCEEDED:
             pair.state = PairState.IN_PROGRESS
@@ -290,7 +296,7 @@ class Generation:
             self.on_role_switched()
         if check.pair.state is PairState.IN_PROGRESS:
             check.pair.state = PairState.WAITING
-        self.checklist.trigger(check.pair, now)
+        self._trigger(check.pair, now)
 
     # Nomination
 
