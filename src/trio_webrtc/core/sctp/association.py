@@ -29,7 +29,7 @@ from trio_webrtc.core.sctp.chunks.sack import SackChunk
 from trio_webrtc.core.sctp.chunks.shutdown import ShutdownAckChunk, ShutdownChunk, ShutdownCompleteChunk
 from trio_webrtc.core.sctp.context import Context, Outbox, Timer
 from trio_webrtc.core.sctp.counters import Counters
-from trio_webrtc.core.sctp.events import Message, SctpEvent
+from trio_webrtc.core.sctp.events import SctpEvent
 from trio_webrtc.core.sctp.heartbeats import Heartbeats
 from trio_webrtc.core.sctp.link import Link
 from trio_webrtc.core.sctp.packet import RawChunk, encode_chunk, read_packet
@@ -49,7 +49,8 @@ MIN_PACKET_SIZE: Final = 512
 class Association:
     """Carries messages on numbered streams between two peers, over packets that may be lost.
 
-    Whoever drains it takes messages before events, so that no end overtakes the data.
+    Messages and what else there is to tell are one sequence: a stream that is reset may be used again in the same
+    packet, and only their order says which messages belong to which of its lives.
     """
 
     def __init__(
@@ -212,13 +213,8 @@ class Association:
         self._context.counters.packets_sent += len(packets)
         return packets
 
-    def poll_message(self) -> Message | None:
-        """The next whole message, or None. It counts against the window until its cost is released."""
-        messages = self._context.messages
-        return messages.popleft() if messages else None
-
     def poll_event(self) -> SctpEvent | None:
-        """The next event, or None."""
+        """The next event, or None. A message counts against the window until its cost is released."""
         return self._context.events.popleft() if self._context.events else None
 
     def poll_progress(self) -> set[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from trio_webrtc.core.contract import TimerTable
 from trio_webrtc.core.sctp.chunks import Chunk
 from trio_webrtc.core.sctp.counters import Counters
-from trio_webrtc.core.sctp.events import Message, SctpEvent
+from trio_webrtc.core.sctp.events import SctpEvent
 from trio_webrtc.core.sctp.packet import PacketWriter
 from trio_webrtc.core.sctp.rto import RetransmissionTimeout
 from trio_webrtc.core.sctp.settings import SctpSettings
@@ -74,7 +74,6 @@ class Context:
     began_at: float
     """When the association was made. What tells the peer a time counts from here, for our clock is not its business."""
     timers: TimerTable[Timer] = field(default_factory=TimerTable)
-    messages: deque[Message] = field(default_factory=deque)
-    """Delivered, in order, for the application to take; bounded by the receive window."""
     events: deque[SctpEvent] = field(default_factory=deque)
+    """What is to be told, in order; the messages among it are bounded by the receive window."""
     counters: Counters = field(default_factory=Counters)

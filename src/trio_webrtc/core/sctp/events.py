@@ -1,4 +1,4 @@
-"""What an association has to tell, and the messages it delivers."""
+"""What an association has to tell: the messages it delivers, and what happens between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +77,8 @@ class Failed:
 
 
 SctpEvent: TypeAlias = (
-    Established
+    Message
+    | Established
     | IncomingStreamsReset
     | OutgoingStreamsReset
     | OutgoingResetRefused

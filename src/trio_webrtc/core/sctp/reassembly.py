@@ -171,7 +171,7 @@ class Reassembly:
             self._deliver(message)
 
     def _deliver(self, message: Message) -> None:
-        self._context.messages.append(message)
+        self._context.events.append(message)
         self.delivered += message.cost
         self._context.counters.messages_received += 1
 

@@ -179,10 +179,9 @@ class Resetter:
             return
         self._announced = None
         stream_ids = self._named_streams(announced.request)
-        # The event comes after the messages delivered so far, and before those kept back: whoever drains messages
-        # before events sees the former first, and the latter only with the next drain.
-        receiver.reassembly.reset(stream_ids)
+        # Told between the messages of the old streams, which are delivered, and those of the new, kept back so far.
         self._context.events.append(IncomingStreamsReset(stream_ids))
+        receiver.reassembly.reset(stream_ids)
         self._answer(announced.request.request_seq, ResetResult.PERFORMED)
 
     def _named_streams(self, request: OutgoingResetRequest) -> tuple[int, ...] | range:
