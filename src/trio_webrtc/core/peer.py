@@ -151,7 +151,9 @@ class PeerCore:
         self.connection_state = ConnectionState.NEW
         self.remote_max_message_size = jsep.DEFAULT_MAX_MESSAGE_SIZE
         self.channels = datachannel.DataChannels(max_channels=MAX_CHANNELS)
-        self.agent = ice.Agent(controlling=True, credentials=settings.credentials, rng=rng, settings=settings.ice_settings)
+        self.agent = ice.Agent(
+            controlling=True, credentials=settings.credentials, rng=rng, settings=settings.ice_settings
+        )
         self.stage: Stage = Negotiating()
         self.traffic = Traffic()
         self._negotiation = jsep.Negotiation(rng=rng)

@@ -1,6 +1,8 @@
 """Two associations in a pair, and what one wants to see of them."""
 
 import random
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from trio_webrtc.core.sctp import Association, Message, SctpEvent, SctpSettings
 from trio_webrtc.core.sctp.packet import PacketWriter, read_packet
@@ -53,13 +55,24 @@ def connected(**arguments) -> SctpPair:
     return SctpPair(**arguments).connect()
 
 
+_untaken: WeakKeyDictionary[Association, list[SctpEvent]] = WeakKeyDictionary()
+
+
+def _take(association: Association, kinds: Callable[[SctpEvent], bool]) -> list[SctpEvent]:
+    """Take some of what an association tells, and leave the rest for another call."""
+    told = _untaken.pop(association, []) + list(iter(association.poll_event, None))
+    _untaken[association] = [event for event in told if not kinds(event)]
+    return [event for event in told if kinds(event)]
+
+
 def events(association: Association) -> list[SctpEvent]:
-    return list(iter(association.poll_event, None))
+    """Take all that is told but messages."""
+    return _take(association, lambda event: not isinstance(event, Message))
 
 
 def messages(association: Association, now: float | None = 0.0) -> list[Message]:
     """Take what has been delivered; release it, unless `now` is None."""
-    taken = list(iter(association.poll_message, None))
+    taken = _take(association, lambda event: isinstance(event, Message))
     if now is not None:
         for message in taken:
             association.release(message.cost, now)

@@ -7,6 +7,7 @@ import pytest
 from trio_webrtc.core.sctp import (
     Association,
     IncomingStreamsReset,
+    Message,
     OutgoingResetRefused,
     OutgoingStreamsReset,
     SctpSettings,
@@ -41,6 +42,21 @@ def test_a_reset_stream_starts_afresh_on_both_sides():
     pair.a.send(5, 51, b"after", now=pair.now)
     pair.exchange()
     assert payloads(pair.b) == [b"before", b"after"]
+
+
+def test_an_end_is_told_between_the_messages_before_and_behind_it():
+    pair = connected()
+    pair.b.send(5, 51, b"before", now=pair.now)
+    pair.exchange()
+    pair.settle()
+    pair.b.reset_streams([5], pair.now)
+    for packet in pair.b.poll_transmits(pair.now, 10):  # the request, whose answer goes straight back
+        pair.a.receive_datagrams([packet], pair.now)
+    pair.b.receive_datagrams(pair.a.poll_transmits(pair.now, 10), pair.now)
+    pair.b.send(5, 51, b"behind", now=pair.now)
+    pair.a.receive_datagrams(pair.b.poll_transmits(pair.now, 10), pair.now)
+    told = [event.data if isinstance(event, Message) else event for event in iter(pair.a.poll_event, None)]
+    assert told == [b"before", IncomingStreamsReset((5,)), b"behind"]
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -208,14 +208,14 @@ class DataChannels:
     # -- in ------------------------------------------------------------------------------------------------------
 
     def process(self, now: float) -> None:
-        """Take over what the association has to tell: messages first, so that no end overtakes the data."""
+        """Take over what the association has to tell, in its order: messages belong before or behind an end."""
         association = self._association
         if association is None:
             return
-        while (message := association.poll_message()) is not None:
-            self._on_message(message, now)
         while (event := association.poll_event()) is not None:
             match event:
+                case Message():
+                    self._on_message(event, now)
                 case Established():
                     self._events.append(AssociationEstablished())
                     for channel in [*self._by_id.values()]:
