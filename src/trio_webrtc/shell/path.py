@@ -88,7 +88,10 @@ async def open_path(core: PathCore, *, deliver: Callable[[], None], close_timeou
     path = Path(core, deliver=deliver, close_timeout=close_timeout)
     async with UnwrappingNursery() as nursery:
         try:
-            await nursery.start(path.run)
+            nursery.start_soon(path.run)
+            await (
+                path.running.wait()
+            )  # `nursery.start()` would wait for a cancelled `run()`, which waits for `aclose()`
             yield path
         finally:
             await path.aclose()
@@ -101,6 +104,8 @@ class Path:
     """
 
     def __init__(self, core: PathCore, *, deliver: Callable[[], None], close_timeout: float) -> None:
+        self.running = trio.Event()
+        """Set when the path takes tasks and sockets."""
         self.freed = trio.Event()
         """Set when the path has ended: its goodbyes have left, and its sockets are freed."""
         self._core = core
@@ -263,7 +268,7 @@ class Path:
     # The path's own tasks.
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Be the path's one task of its own, and the parent of its other tasks. Ends when the path does."""
         self._run_task = trio.lowlevel.current_task()
         try:
@@ -271,7 +276,7 @@ class Path:
                 async with UnwrappingNursery() as nursery:
                     self._nursery = nursery
                     try:
-                        task_status.started()
+                        self.running.set()
                         await self._pump()
                     finally:
                         self._nursery = None
