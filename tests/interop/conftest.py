@@ -18,22 +18,24 @@ class Stack:
 
     name: str
     command: tuple[str, ...]
+    keeps_unread: bool
+    """Whether messages that it has acknowledged survive an end that follows at once; see docs/interoperability.md."""
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
 @pytest.fixture(scope="session")
 def aiortc(require) -> Stack:
-    return require(
-        _python_stack("aiortc", [sys.executable], PEERS / "aiortc_peer.py"), "aiortc is not installed beside pytest"
-    )
+    stack = _python_stack("aiortc", [sys.executable], PEERS / "aiortc_peer.py", keeps_unread=True)
+    return require(stack, "aiortc is not installed beside pytest")
 
 
 @pytest.fixture(scope="session")
 def libdatachannel(require) -> Stack:
     """By its Python binding, which wants its own Python, or else by its Node.js binding."""
     pythons = [os.environ.get("TRIO_WEBRTC_PEER_PYTHON"), "python3.14", "python3.13", "python3.12", sys.executable]
+    stack = _python_stack("libdatachannel", pythons, PEERS / "libdatachannel_peer.py", keeps_unread=False)
     return require(
-        _python_stack("libdatachannel", pythons, PEERS / "libdatachannel_peer.py") or _node_datachannel(),
+        stack or _node_datachannel(),
         "libdatachannel is missing: neither a Python (TRIO_WEBRTC_PEER_PYTHON, or one >= 3.12 on the PATH) has "
         "libdatachannel-py, nor Node.js (by NODE_PATH) node-datachannel",
     )
@@ -50,17 +52,17 @@ def stack(request) -> Stack:
     return request.getfixturevalue(request.param)
 
 
-def _python_stack(module: str, pythons: list[str | None], script: Path) -> Stack | None:
+def _python_stack(module: str, pythons: list[str | None], script: Path, *, keeps_unread: bool) -> Stack | None:
     for python in filter(None, pythons):
         if (path := shutil.which(python)) and _succeeds([path, "-c", f"import {module}"]):
-            return Stack(module, (path, str(script)))
+            return Stack(module, (path, str(script)), keeps_unread)
     return None
 
 
 def _node_datachannel() -> Stack | None:
     node = shutil.which("node")
     if node and _succeeds([node, "-e", "require('node-datachannel')"]):
-        return Stack("node-datachannel", (node, str(PEERS / "node_datachannel_peer.mjs")))
+        return Stack("node-datachannel", (node, str(PEERS / "node_datachannel_peer.mjs")), keeps_unread=False)
     return None
 
 

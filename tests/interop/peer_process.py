@@ -57,8 +57,12 @@ class PeerProcess:
 
     async def receive(self, label: str) -> str | bytes:
         """The next message that reached the other stack on this channel."""
-        message = await self.event("message", label=label)
-        return message["text"] if "text" in message else base64.b64decode(message["binary"])
+        return _content(await self.event("message", label=label))
+
+    async def receive_until_closed(self, label: str) -> list[str | bytes]:
+        """All that reached the other stack on this channel before it closed, and was not taken yet."""
+        await self.event("closed", label=label)
+        return [_content(event) for event in self._unread if event["event"] == "message" and event["label"] == label]
 
     async def _read_line(self) -> None:
         assert self._process.stdout is not None
@@ -68,6 +72,10 @@ class PeerProcess:
             self._pending += some
         self._unread.append(json.loads(self._pending[:end]))
         del self._pending[: end + 1]
+
+
+def _content(message: Mapping[str, Any]) -> str | bytes:
+    return message["text"] if "text" in message else base64.b64decode(message["binary"])
 
 
 @asynccontextmanager
