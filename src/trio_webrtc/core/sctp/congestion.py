@@ -67,7 +67,7 @@ class CongestionWindow:
         self._ceiling = flight_size + max(self._clocked_out, self._burst)
 
     def lost(self, highest_tsn: int, again: bool) -> bool:
-        """Chunks are reported missing for the third time; say whether that begins a recovery (RFC 9260 §7.2.4).
+        """Chunks are taken for lost; say whether that begins a recovery (RFC 9260 §7.2.4).
 
         What is lost `again` was sent within the recovery, with the window already halved: that begins another one.
         """

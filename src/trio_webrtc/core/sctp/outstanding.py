@@ -21,8 +21,13 @@ LOST: Final = 2
 ABANDONED: Final = 3
 """Will never be sent again; the peer is told by FORWARD TSN."""
 
-MISSES_FOR_LOSS: Final = 3
-"""RFC 9260 §7.2.4: at the third report that it is missing, a chunk is taken for lost."""
+REORDERING: Final = 3
+"""A chunk is taken for lost when one is acknowledged that left so many packets later.
+
+Departs from RFC 9260 §7.2.4, which waits for three SACKs that report it missing: a receiver that reads in batches sends
+one SACK where three were due. It also compares TSNs, and so leaves a chunk that is lost again to T3-rtx. QUIC counts
+packets (RFC 9002 §6.1.1); for SACKs that each tell of one packet, both ways are the same.
+"""
 
 MAX_SKIPPED_STREAMS: Final = 200
 """Streams that one FORWARD TSN names, so that it fits into a packet; what is beyond goes into the next."""
@@ -31,18 +36,17 @@ MAX_SKIPPED_STREAMS: Final = 200
 class SentChunk:
     """A DATA chunk under way. `state` is one of the integers above, for it is tested once per packet."""
 
-    __slots__ = ("message", "missing", "order", "size", "state", "transmissions", "tsn", "wire")
+    __slots__ = ("message", "packet", "size", "state", "transmissions", "tsn", "wire")
 
-    def __init__(self, tsn: int, order: int, message: OutgoingMessage, size: int, wire: bytes, state: int) -> None:
+    def __init__(self, tsn: int, packet: int, message: OutgoingMessage, size: int, wire: bytes, state: int) -> None:
         self.tsn = tsn
-        self.order = order
-        """Counts transmissions of the association: which of two chunks was sent later, be it again."""
+        self.packet = packet
+        """The number of the packet in which it was last sent."""
         self.message = message
         self.size = size
         self.wire = wire
         self.state = state
         self.transmissions = 1
-        self.missing = 0
 
 
 class Acknowledgement(NamedTuple):
@@ -53,7 +57,7 @@ class Acknowledgement(NamedTuple):
     advanced: bool
     """Whether the cumulative TSN has moved."""
     any_lost: bool
-    """Whether chunks have been reported missing for the third time."""
+    """Whether chunks are taken for lost."""
     any_lost_again: bool
     """Whether there are some among them that had been sent again already."""
 
@@ -66,11 +70,14 @@ class Outstanding:
         self.cumulative_tsn = initial_tsn - 1
         """Everything up to here has arrived or counts as arrived."""
         self.flight_size = 0
+        self.packet = 0
+        """The number of the packet that is being filled. Whoever fills packets counts it up."""
         self.can_abandon = False
         """Whether the peer understands FORWARD TSN."""
         self._counters = counters
         self._queue = queue
-        self._order = 0
+        self._latest_packet = 0
+        """The highest number of a packet of which something has been acknowledged."""
         self._chunks: dict[int, SentChunk] = {}
         self._gap_acked: list[TsnRange] = []
         self._lost: deque[SentChunk] = deque()
@@ -82,14 +89,13 @@ class Outstanding:
         """The next TSN has been given to a fragment of `message`, which has just been sent."""
         tsn = self.next_tsn
         self.next_tsn = tsn + 1
-        self._order += 1
-        chunk = self._chunks[tsn] = SentChunk(tsn, self._order, message, size, wire, IN_FLIGHT)
+        chunk = self._chunks[tsn] = SentChunk(tsn, self.packet, message, size, wire, IN_FLIGHT)
         self.flight_size += size
         return chunk
 
     # -- acknowledgements ----------------------------------------------------------------------------------------
 
-    def acknowledged(self, sack: SackChunk, in_recovery: bool, now: float) -> Acknowledgement | None:
+    def acknowledged(self, sack: SackChunk, now: float) -> Acknowledgement | None:
         """Take a SACK. None if it is out of date, or acknowledges what was never sent."""
         cumulative = self.cumulative_tsn + distance32(self.cumulative_tsn, sack.cumulative_tsn)
         if not self.cumulative_tsn <= cumulative < self.next_tsn:
@@ -103,18 +109,18 @@ class Outstanding:
                 end = cumulative + last
                 gap_acked.append((cumulative + first, end))
         advanced = cumulative > self.cumulative_tsn
-        acked, latest = self._settle_up_to(cumulative) if advanced else (0, 0)
+        acked = self._settle_up_to(cumulative) if advanced else 0
         if not gap_acked and not self._gap_acked:
             return Acknowledgement(acked, advanced, False, False)
-        newly_acked, latest_in_gaps = self._update_gaps(gap_acked)
-        lost = self._missed(gap_acked, max(latest, latest_in_gaps), in_recovery and advanced)
+        acked += self._update_gaps(gap_acked)
+        lost = self._missing(gap_acked) if acked else []
         again = any(chunk.transmissions > 1 for chunk in lost)
         self._lose(lost, now)
-        return Acknowledgement(acked + newly_acked, advanced, bool(lost), again)
+        return Acknowledgement(acked, advanced, bool(lost), again)
 
-    def _settle_up_to(self, cumulative: int) -> tuple[int, int]:
-        """Take out what is acknowledged for good; return the bytes that are new, and when the latest was sent."""
-        chunks, queue, acked, latest = self._chunks, self._queue, 0, 0
+    def _settle_up_to(self, cumulative: int) -> int:
+        """Take out what is acknowledged for good; return the bytes that are new."""
+        chunks, queue, acked, latest = self._chunks, self._queue, 0, self._latest_packet
         for tsn in range(self.cumulative_tsn + 1, cumulative + 1):
             chunk = chunks.pop(tsn)
             state = chunk.state
@@ -122,18 +128,18 @@ class Outstanding:
                 continue
             if state is not ACKED:
                 acked += chunk.size
-                if chunk.order > latest:
-                    latest = chunk.order
+                if chunk.packet > latest:
+                    latest = chunk.packet
                 if state is IN_FLIGHT:
                     self.flight_size -= chunk.size
             chunk.state = ACKED
             queue.settled(chunk.message, chunk.size)
-        self.cumulative_tsn = cumulative
-        return acked, latest
+        self.cumulative_tsn, self._latest_packet = cumulative, latest
+        return acked
 
-    def _update_gaps(self, gap_acked: list[TsnRange]) -> tuple[int, int]:
-        """Follow the gap blocks; return the bytes that are new in them, and when the latest was sent."""
-        chunks, before, acked, latest = self._chunks, self._gap_acked, 0, 0
+    def _update_gaps(self, gap_acked: list[TsnRange]) -> int:
+        """Follow the gap blocks; return the bytes that are new in them."""
+        chunks, before, acked = self._chunks, self._gap_acked, 0
         for first, last in subtract(gap_acked, before):
             for tsn in range(first, last + 1):
                 chunk = chunks[tsn]
@@ -143,7 +149,7 @@ class Outstanding:
                     continue
                 chunk.state = ACKED
                 acked += chunk.size
-                latest = max(latest, chunk.order)
+                self._latest_packet = max(self._latest_packet, chunk.packet)
         for first, last in subtract(before, gap_acked):
             # RFC 9260 §6.2.1 D iii: the receiver has dropped what it had, as it may.
             for tsn in range(max(first, self.cumulative_tsn + 1), last + 1):
@@ -152,28 +158,21 @@ class Outstanding:
                     chunk.state = IN_FLIGHT
                     self.flight_size += chunk.size
         self._gap_acked = gap_acked
-        return acked, latest
+        return acked
 
-    def _missed(self, gap_acked: list[TsnRange], latest: int, counts_against_all: bool) -> list[SentChunk]:
-        """The chunks that this SACK reports missing for the third time (RFC 9260 §7.2.4).
-
-        A report counts if something that was sent later is newly acknowledged. The RFC compares TSNs, and so leaves a
-        chunk that is lost again to T3-rtx; this compares transmissions, as QUIC does (RFC 9002 §6.1), which for a chunk
-        that was sent once is the same. In recovery, a SACK that moves the cumulative TSN counts against all it misses.
-        """
-        missed: list[SentChunk] = []
+    def _missing(self, gap_acked: list[TsnRange]) -> list[SentChunk]:
+        """What is in the gaps, and has been overtaken by too many packets to be merely late."""
+        # RFC 5827 §2.1: where fewer packets are under way than could tell, fewer are enough.
+        overtaken = self._latest_packet - min(REORDERING, max(1, len(self._chunks) - 1))
+        missing: list[SentChunk] = []
         start = self.cumulative_tsn + 1
         for first, last in gap_acked:
             for tsn in range(start, first):
                 chunk = self._chunks[tsn]
-                if chunk.state is IN_FLIGHT and (
-                    chunk.order < latest or (counts_against_all and chunk.transmissions == 1)
-                ):
-                    chunk.missing += 1
-                    if chunk.missing >= MISSES_FOR_LOSS:
-                        missed.append(chunk)
+                if chunk.state is IN_FLIGHT and chunk.packet <= overtaken:
+                    missing.append(chunk)
             start = last + 1
-        return missed
+        return missing
 
     # -- losses --------------------------------------------------------------------------------------------------
 
@@ -209,11 +208,9 @@ class Outstanding:
     def sent_again(self, chunk: SentChunk) -> None:
         """The chunk that `next_lost` gave has been sent once more."""
         self._lost.popleft()
-        self._order += 1
-        chunk.order = self._order
+        chunk.packet = self.packet
         chunk.state = IN_FLIGHT
         chunk.transmissions += 1
-        chunk.missing = 0
         self.flight_size += chunk.size
 
     # -- partial reliability -------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class Sender:
         while len(packets) < limit:
             parts: list[bytes] = []
             room = whole_room
+            outstanding.packet += 1
             while control and (len(control[0]) <= room or not parts):
                 chunk = control.popleft()
                 parts.append(chunk)
@@ -173,7 +174,7 @@ class Sender:
     def on_sack(self, sack: SackChunk, now: float) -> bool:
         """Take an acknowledgement; return whether it shows that the peer is alive and in agreement."""
         outstanding, congestion, context = self.outstanding, self.congestion, self._context
-        result = outstanding.acknowledged(sack, congestion.in_recovery, now)
+        result = outstanding.acknowledged(sack, now)
         if result is None:
             context.counters.unexpected_chunks += 1
             return False
