@@ -25,6 +25,7 @@ class RecordingCore:
         self.timers: TimerTable[str] = TimerTable()
         self.bug_in: str | None = None
         self.on_receive: Callable[[], None] = lambda: None
+        self.on_call: Callable[[], None] = lambda: None
         self._goodbyes = goodbyes
         self._transmits: deque[Transmit] = deque()
         self._way: tuple[Via, Address] | None = None
@@ -44,6 +45,7 @@ class RecordingCore:
         self.delivered += 1
 
     def _may_fail(self, where: str) -> None:
+        self.on_call()
         if self.bug_in == where:
             raise ZeroDivisionError(f"a bug in {where}")
 

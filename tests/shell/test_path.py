@@ -2,7 +2,6 @@ import errno
 import gc
 import logging
 import os
-import random
 import signal
 import weakref
 
@@ -30,7 +29,7 @@ class Side:
         self.path: Path | None = None
 
     def open(self, close_timeout: float = 1.0):
-        return open_path(self.core, deliver=self.core.deliver, close_timeout=close_timeout)
+        return open_path(Path(self.core, deliver=self.core.deliver, close_timeout=close_timeout))
 
     @trio.lowlevel.enable_ki_protection
     def use(self, path: Path) -> None:
@@ -471,7 +470,7 @@ async def test_an_earlier_timer_wakes_the_pump_earlier_and_a_later_one_does_not_
 async def test_a_timer_due_at_the_clocks_very_beginning_fires(autojump_clock):
     core = RecordingCore()
     core.timers.set("zero", 0.0)
-    async with open_path(core, deliver=core.deliver, close_timeout=1.0):
+    async with open_path(Path(core, deliver=core.deliver, close_timeout=1.0)):
         await wait_all_tasks_blocked()
     assert len(core.fired) == 1
 
@@ -586,12 +585,12 @@ async def test_a_bug_in_one_peers_core_leaves_the_other_peers_of_the_port_unharm
 
     async def be_bad():
         with pytest.raises(ZeroDivisionError):
-            async with open_path(bad, deliver=bad.deliver, close_timeout=1.0) as path:
+            async with open_path(Path(bad, deliver=bad.deliver, close_timeout=1.0)) as path:
                 bad.connect(port.via(), socket.local_address)
                 board.paths[b"b"] = path
                 await trio.sleep_forever()
 
-    async with open_path(good, deliver=good.deliver, close_timeout=1.0) as path:
+    async with open_path(Path(good, deliver=good.deliver, close_timeout=1.0)) as path:
         good.connect(port.via(), socket.local_address)
         board.paths[b"g"] = path
         async with trio.open_nursery() as bad_nursery:
@@ -620,8 +619,8 @@ async def test_paths_that_wait_for_one_port_take_turns(autojump_clock, nursery):
     cores = [RecordingCore(goodbyes=()) for _ in range(2)]
     server.bandwidth = 1e6
     async with (
-        open_path(cores[0], deliver=cores[0].deliver, close_timeout=1.0) as one,
-        open_path(cores[1], deliver=cores[1].deliver, close_timeout=1.0) as other,
+        open_path(Path(cores[0], deliver=cores[0].deliver, close_timeout=1.0)) as one,
+        open_path(Path(cores[1], deliver=cores[1].deliver, close_timeout=1.0)) as other,
     ):
         for name, core, path in ((b"a", cores[0], one), (b"b", cores[1], other)):
             core.connect(port.via(), socket.local_address)
@@ -646,7 +645,7 @@ async def test_no_descriptor_is_left_behind():
     for _ in range(20):
         core = RecordingCore()
         with trio.move_on_after(0.001):
-            async with open_path(core, deliver=core.deliver, close_timeout=1.0) as path:
+            async with open_path(Path(core, deliver=core.deliver, close_timeout=1.0)) as path:
                 for host in ("127.0.0.1", "::1"):
                     port = path.add_socket(HOST_NETWORK.open_udp((host, 0)))
                     core.connect(port.via(), port.local_address)
@@ -671,33 +670,32 @@ async def test_a_path_that_has_ended_is_freed_without_the_garbage_collector(side
         gc.enable()
 
 
-def test_an_interrupt_at_any_moment_lets_the_goodbyes_leave():
-    rng = random.Random(1)
-    interrupted = 0
+@pytest.mark.parametrize("moment", range(1, 31))
+def test_an_interrupt_inside_the_core_waits_until_the_core_is_left_and_the_goodbyes_leave(moment):
+    async def main():
+        side = make_side()
+        calls, left_whole = 0, 0
 
-    async def main(side):
-        signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 2e-3))
-        for _ in range(1000):  # an end, should the interrupt get lost in a callback of the garbage collector
-            side.core = RecordingCore()
+        def count_and_interrupt():
+            nonlocal calls, left_whole
+            calls += 1
+            if calls == moment:
+                signal.raise_signal(signal.SIGINT)
+            left_whole += 1
+
+        side.core.on_call = count_and_interrupt
+        try:
             async with side.open() as path:
                 side.use(path)
-                for _ in range(5):
+                for _ in range(8):
+                    side.core.timers.set("now", trio.current_time())
                     side.say(b"busy")
                     await trio.lowlevel.checkpoint()
-
-    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        for _ in range(RUNS):
-            side = make_side()
-            try:
-                trio.run(main, side)
-            except KeyboardInterrupt:
-                interrupted += 1
+        finally:
+            assert left_whole == calls
+            assert side.wire[-3:] == [*GOODBYES, "socket closed"]
             assert side.network.open_sockets == [side.peer]
-            wire = side.wire
-            ends = [index for index, entry in enumerate(wire) if entry == "socket closed"]
-            assert all(wire[index - 2 : index] == [*GOODBYES] for index in ends)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert interrupted > 0.9 * RUNS
+            assert calls >= moment
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)

@@ -60,6 +60,7 @@ async def gather(
 
     To be run by `path.start_soon`. Sockets are the path's from the moment when they exist; cancelling is harmless.
     """
+    await trio.lowlevel.checkpoint()  # the path may have ended before this task has had its first turn
     opened = 0
     for interfaces in choose_interfaces(network.interfaces(), settings.interface_filter):
         for preference, interface in _preferences(interfaces):

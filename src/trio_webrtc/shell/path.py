@@ -79,19 +79,16 @@ class _End(enum.Enum):
 
 
 @scope
-async def open_path(core: PathCore, *, deliver: Callable[[], None], close_timeout: float) -> AsyncIterator["Path"]:
+async def open_path(path: "Path") -> AsyncIterator["Path"]:
     """Run a path for the body of an `async with`; the way out of the body is `Path.aclose()`.
 
-    What the body raises comes out as itself. `deliver` takes the core's events, synchronously, after whatever was put
-    into the core, and before what comes of it is sent. It touches the core only by its `poll_` methods.
+    What the body raises comes out as itself.
     """
-    path = Path(core, deliver=deliver, close_timeout=close_timeout)
     async with UnwrappingNursery() as nursery:
         try:
             nursery.start_soon(path.run)
-            await (
-                path.running.wait()
-            )  # `nursery.start()` would wait for a cancelled `run()`, which waits for `aclose()`
+            # Not `nursery.start()`: that would wait for a cancelled `run()`, which waits for `aclose()`.
+            await path.running.wait()
             yield path
         finally:
             await path.aclose()
@@ -100,7 +97,8 @@ async def open_path(core: PathCore, *, deliver: Callable[[], None], close_timeou
 class Path:
     """Owns the ports and tasks of one peer, from `open_path()` until `aclose()`.
 
-    Whoever calls a command of the core says so afterwards by `touched()`, or has it called by `tell()`.
+    Whoever calls a command of the core says so afterwards by `touched()`, or has it called by `tell()`. `deliver` takes
+    the core's events, synchronously, after whatever was put into the core, and before what comes of it is sent.
     """
 
     def __init__(self, core: PathCore, *, deliver: Callable[[], None], close_timeout: float) -> None:
