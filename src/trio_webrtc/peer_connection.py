@@ -79,13 +79,8 @@ async def open_peer_connection(
         configuration: how to connect and how to end; None for the defaults.
         network: the world outside; a `trio_webrtc.testing.VirtualHost` in tests.
     """
-    configuration = configuration or Configuration()
-    rng = random.SystemRandom()
-    core = PeerCore(settings=_peer_settings(configuration), rng=rng, now=trio.current_time())
-    async with open_path(
-        core, deliver=lambda: connection._deliver(), close_timeout=configuration.close_timeout
-    ) as path:
-        connection = PeerConnection(core, path, configuration, network, rng)
+    connection = PeerConnection(configuration or Configuration(), network)
+    async with open_path(connection._path):
         yield connection
         await connection._linger()
 
@@ -112,14 +107,12 @@ class PeerConnection:
     What arrives is a `trio.abc.ReceiveChannel`; what takes time can be cancelled. The states are W3C's strings.
     """
 
-    def __init__(
-        self, core: PeerCore, path: Path, configuration: Configuration, network: Network, rng: random.Random
-    ) -> None:
-        self._core = core
-        self._path = path
+    def __init__(self, configuration: Configuration, network: Network) -> None:
         self._configuration = configuration
         self._network = network
-        self._rng = rng
+        self._rng = random.SystemRandom()
+        self._core = PeerCore(settings=_peer_settings(configuration), rng=self._rng, now=trio.current_time())
+        self._path = Path(self._core, deliver=self._deliver, close_timeout=configuration.close_timeout)
         self._is_gathering = False
         self._channels: dict[Channel, DataChannel] = {}
         self._arriving, self.incoming_data_channels = trio.open_memory_channel[DataChannel](

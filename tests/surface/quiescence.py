@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
+
 from trio_webrtc import DataChannel, PeerConnection
 from trio_webrtc.core.dtls import Session
 from trio_webrtc.core.ice import Agent

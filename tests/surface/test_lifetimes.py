@@ -1,25 +1,20 @@
 """Every way out of a connection, in every stage of it: what the peer sees, how long it takes, what stays behind."""
 
 import enum
-import os
-import random
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 import trio
 import trio.testing
+
 from trio_webrtc import CloseReason, PeerConnection, open_peer_connection
 from trio_webrtc.core.dtls import SessionState
 from trio_webrtc.core.peer import Negotiating, Secured, Securing
 from trio_webrtc.testing import DatagramSent, SocketClosed
 
-from .conftest import MakeWorld, World, negotiate
+from .conftest import RUNS, MakeWorld, World, negotiate
 from .quiescence import nothing_stays_behind
-
-RUNS = int(os.environ.get("TRIO_WEBRTC_RUNS", "20"))
-"""How often each case is run: the order of tasks is random in Trio, so one green run proves nothing."""
 
 LATENCY = 0.02
 ALERT, APPLICATION_DATA = 21, 23

@@ -1,0 +1,64 @@
+"""Ctrl-C at a random moment: the goodbyes leave, everything is freed, and KeyboardInterrupt comes out as itself."""
+
+import gc
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from trio_webrtc.testing import DatagramSent, SocketClosed, VirtualNetwork
+
+from .conftest import RUNS, World
+from .quiescence import watched_objects
+
+LIFE = 0.03
+"""Real seconds that one connection's life takes here, roughly; the interrupt lands somewhere in it."""
+
+
+@contextmanager
+def interrupt_after(seconds: float) -> Iterator[None]:
+    """Ctrl-C, at whatever instruction the program is by then."""
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+async def live(world: World) -> None:
+    async with world.meet() as (_, _, near, far):
+        while True:
+            await near.send("ping")
+            await far.send(await far.receive())
+            await near.receive()
+
+
+@pytest.mark.parametrize("seed", range(RUNS))
+def test_ctrl_c_lets_the_goodbyes_leave_and_leaves_nothing_behind(seed: int):
+    moment = random.Random(seed).uniform(0.001, LIFE)
+    network = VirtualNetwork(seed=seed, latency=0.02)
+    world = World(network, network.add_host("10.0.0.1"), network.add_host("10.0.0.2"))
+    known = {id(reference()) for reference in watched_objects()}
+    with pytest.raises(KeyboardInterrupt), interrupt_after(moment):
+        trio.run(live, world, clock=trio.testing.MockClock(autojump_threshold=0))
+    gc.collect()
+    assert not network.open_sockets
+    assert not [reference() for reference in watched_objects() if id(reference()) not in known]
+    for host in (world.left, world.right):
+        own = [
+            entry
+            for entry in network.log
+            if (entry.address if isinstance(entry, SocketClosed) else entry.from_)[0] in host.addresses
+        ]
+        records = [entry.data[0] for entry in own if isinstance(entry, DatagramSent) and 20 <= entry.data[0] <= 63]
+        if 23 in records:  # application data: DTLS was up
+            assert records[-1] == 21, "the last record is the close_notify"
+        assert all(
+            isinstance(entry, SocketClosed) for entry in own[len([e for e in own if isinstance(e, DatagramSent)]) :]
+        )
