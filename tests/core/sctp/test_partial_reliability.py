@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from trio_webrtc.core.sctp import Failed
+from trio_webrtc.core.sctp import Failed, OutgoingStreamsReset, ShutDown
 from trio_webrtc.core.sctp.chunks import ForwardTsnChunk, InitAckChunk
 from trio_webrtc.core.sctp.packet import read_packet
 from trio_webrtc.core.sctp.parameters import ParameterType
@@ -180,3 +180,30 @@ def test_fragments_of_a_message_given_up_are_not_sent_again():
     assert pair.a.counters.retransmitted_chunks == 0
     assert pair.a.counters.packets_sent < first + 34
     assert payloads(pair.b) == []
+
+
+@pytest.mark.parametrize("ending", ["shutdown", "reset"])
+def test_what_waits_for_a_message_whose_time_is_over_does_not_wait_longer(ending):
+    pair = connected()
+    pair.a.send(1, 51, b"fleeting", lifetime=0.1, now=pair.now)
+    if ending == "shutdown":
+        pair.a.shutdown(pair.now)
+    else:
+        pair.a.reset_streams([1], pair.now)
+    pair.now = 0.2
+    pair.exchange()
+    assert [type(event) for event in events(pair.a)] == [ShutDown if ending == "shutdown" else OutgoingStreamsReset]
+    assert pair.now == 0.2
+
+
+def test_a_message_whose_turn_comes_with_the_window_shut_may_still_expire():
+    pair = connected()
+    pair.a.send(1, 51, bytes(11_720), now=pair.now)
+    pair.a.send(1, 51, b"fleeting", lifetime=0.1, now=pair.now)
+    pair.drain()
+    pair.a.poll_transmits(pair.now, 10)
+    pair.now = 0.2
+    pair.settle()
+    assert [len(data) for data in payloads(pair.b)] == [11_720]
+    pair.a.drop_unsent()
+    assert pair.a.unacknowledged_total == 0

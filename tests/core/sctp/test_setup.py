@@ -19,6 +19,7 @@ from trio_webrtc.core.sctp.chunks import (
 from trio_webrtc.core.sctp.packet import read_packet
 from trio_webrtc.core.sctp.parameters import Parameter, ParameterType
 from trio_webrtc.core.sctp.states import Closed, CookieEchoed, CookieWait
+from trio_webrtc.errors import UsageError
 
 from .harness import SctpPair, chunk_types, connected, events, packet_of, payloads, tag_of
 
@@ -126,6 +127,8 @@ def test_streams_are_the_fewer_of_what_is_wanted_and_what_is_taken():
     assert (pair.b.outbound_streams, pair.b.inbound_streams) == (10, 10)
     assert (payloads(pair.b), payloads(pair.a)) == ([b"within"], [])
     assert pair.b.unacknowledged_total == 0
+    with pytest.raises(UsageError, match="one too many"):
+        pair.b.send(10, 51, b"beyond", now=pair.now)
 
 
 def test_a_cookie_that_comes_too_late_is_stale_and_a_new_one_is_fetched():
@@ -175,13 +178,25 @@ def test_a_restarted_peer_is_noticed_and_served():
     pair.drain()
     pair.replace_left().connect(pair.now)
     pair.exchange()
-    assert events(pair.b) == [Restarted()]
+    assert events(pair.b) == [Restarted((3,))]
     assert events(pair.a) == [Established(65_535, 65_535)]
     assert pair.b.unacknowledged_total == 0
     pair.b.send(3, 51, b"again", now=pair.now)
     pair.a.send(3, 51, b"hello", now=pair.now)
     pair.settle()
     assert (payloads(pair.a), payloads(pair.b)) == ([b"again"], [b"hello"])
+
+
+def test_what_was_not_taken_before_a_restart_takes_up_the_window_until_it_is():
+    pair = connected()
+    pair.a.send(3, 51, bytes(1000), now=pair.now)
+    pair.settle()
+    (untaken,) = messages(pair.b, now=None)
+    pair.replace_left().connect(pair.now)
+    pair.exchange()
+    window = pair.b.state.link.receiver.window
+    pair.b.release(untaken.cost, pair.now)
+    assert window + untaken.cost == pair.b.state.link.receiver.window == SctpSettings().receive_buffer
 
 
 def test_a_repeated_cookie_is_answered_and_changes_nothing():

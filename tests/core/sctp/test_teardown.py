@@ -40,6 +40,19 @@ def test_all_that_was_sent_arrives_before_the_end(seed, both):
     assert events(pair.a) == events(pair.b) == [ShutDown()]
 
 
+def test_an_abort_leaves_on_record_what_was_never_acknowledged():
+    pair = connected()
+    pair.a.send(1, 51, bytes(100), now=pair.now)
+    pair.a.send(2, 51, bytes(3_000_000), now=pair.now)
+    pair.drain()
+    pair.lose_all()
+    pair.b.abort("enough", pair.now)
+    pair.exchange()
+    assert pair.a.is_ended
+    assert (pair.a.unacknowledged(1), pair.a.unacknowledged(2)) == (100, 3_000_000)
+    assert pair.a.buffered_amount(2) > 2_900_000
+
+
 def test_nothing_can_be_sent_once_the_end_has_begun():
     pair = connected()
     pair.a.shutdown(pair.now)
@@ -107,3 +120,14 @@ def test_an_ended_association_ignores_what_still_arrives():
     pair.a.release(100, pair.now)
     assert events(pair.a) == []
     assert payloads(pair.a) == []
+
+
+def test_what_was_never_acknowledged_still_counts_after_the_end():
+    pair = connected()
+    pair.a.send(1, 51, bytes(100_000), now=pair.now)
+    pair.a.send(2, 51, b"not begun", now=pair.now)
+    pair.b.abort("", pair.now)
+    pair.exchange()
+    assert pair.a.is_ended
+    assert pair.a.unacknowledged(1) > 0
+    assert pair.a.unacknowledged(2) == 9

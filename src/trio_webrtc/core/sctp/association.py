@@ -45,6 +45,9 @@ from trio_webrtc.errors import UsageError
 MIN_PACKET_SIZE: Final = 512
 """What every way can carry with room to spare for DTLS, UDP and IP (RFC 9260 §7.3)."""
 
+MAX_RETURNED_BYTES: Final = 256
+"""What a peer may have us send back, in answer to a heartbeat or an unknown chunk, so that it fits into any packet."""
+
 
 class Association:
     """Carries messages on numbered streams between two peers, over packets that may be lost.
@@ -106,6 +109,8 @@ class Association:
             raise UsageError("SCTP has no empty messages (RFC 8831 §6.6 tells what to send instead)")
         if not self.accepts_messages:
             raise UsageError("the association is being shut down, or has ended")
+        if self._link is not None and stream_id >= self._link.terms.outbound_streams:
+            raise UsageError(f"stream {stream_id} is one too many: the peer takes {self.outbound_streams} streams")
         stream = self._queue.stream(stream_id)
         if stream.is_resetting:
             raise UsageError(f"stream {stream_id} is being reset; it can be used again when that is confirmed")
@@ -198,6 +203,16 @@ class Association:
 
     def poll_transmits(self, now: float, limit: int) -> list[bytes]:
         """Up to `limit` whole packets; none when there is nothing to say, or no room for it at the peer."""
+        packets = self._fill(limit, now)
+        if len(packets) < limit and self._link is not None:
+            # Messages that were given up just now may have been all that a reset or the end was waiting for.
+            self._advance(now)
+            if self._context.outbox.chunks:
+                packets += self._fill(limit - len(packets), now)
+        self._context.counters.packets_sent += len(packets)
+        return packets
+
+    def _fill(self, limit: int, now: float) -> list[bytes]:
         waiting, link = self._context.outbox.packets, self._link
         packets = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
         if link is not None and isinstance(self._state, Linked):
@@ -210,7 +225,6 @@ class Association:
                     if receiver.ready_sacks:
                         self._context.outbox.chunks.appendleft(receiver.ready_sacks.pop())
                 packets += link.sender.fill(limit - len(packets), sends_data, now)
-        self._context.counters.packets_sent += len(packets)
         return packets
 
     def poll_event(self) -> SctpEvent | None:
@@ -346,7 +360,8 @@ class Association:
                 if self._heartbeats.on_answer(chunk, now):
                     self._errors = 0
             case HeartbeatChunk():
-                self._context.outbox.send(HeartbeatAckChunk(chunk.info))
+                if len(chunk.info) <= MAX_RETURNED_BYTES:
+                    self._context.outbox.send(HeartbeatAckChunk(chunk.info))
             case AbortChunk():
                 self._aborted_by_peer(chunk, now)
             case ErrorChunk():
@@ -395,7 +410,8 @@ class Association:
     def _skip_unknown(self, type_: int, flags: int, body: bytes) -> bool:
         """RFC 9260 §3.2: the two highest bits of an unknown type say whether to report it, and whether to go on."""
         if type_ & 0x40:
-            self._context.outbox.send(ErrorChunk((unrecognized_chunk_type(encode_chunk(type_, flags, body)),)))
+            chunk = encode_chunk(type_, flags, body[:MAX_RETURNED_BYTES])
+            self._context.outbox.send(ErrorChunk((unrecognized_chunk_type(chunk),)))
         return bool(type_ & 0x80)
 
     # -- transitions ---------------------------------------------------------------------------------------------
@@ -415,7 +431,7 @@ class Association:
         self._errors = 0
         if isinstance(state, Ended):
             self._context.timers.clear()
-            self._queue.discard_unsent()
+            self._queue.end()
         elif isinstance(state, Established):
             self._heartbeats.start(now)
 

@@ -55,6 +55,9 @@ class MessageTooLarge:
 class Restarted:
     """The peer has begun anew (RFC 9260 §5.2.4.1): what was under way is lost, and all streams start afresh."""
 
+    streams_with_losses: Sequence[int]
+    """Those on which something had been sent, and not been acknowledged."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShutDown:

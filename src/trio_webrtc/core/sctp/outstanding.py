@@ -29,7 +29,7 @@ one SACK where three were due. It also compares TSNs, and so leaves a chunk that
 packets (RFC 9002 §6.1.1); for SACKs that each tell of one packet, both ways are the same.
 """
 
-MAX_SKIPPED_STREAMS: Final = 200
+MAX_SKIPPED_STREAMS: Final = 100
 """Streams that one FORWARD TSN names, so that it fits into a packet; what is beyond goes into the next."""
 
 

@@ -21,9 +21,9 @@ MAX_TSNS_AHEAD: Final = 32_767
 """DATA farther beyond the cumulative TSN is refused: gap blocks could hardly name it, and stream sequence numbers of 16
 bits would become ambiguous."""
 
-MAX_GAP_BLOCKS: Final = 128
-MAX_DUPLICATES: Final = 32
-"""What one SACK tells, so that it fits into a packet beside other chunks."""
+MAX_GAP_BLOCKS: Final = 96
+MAX_DUPLICATES: Final = 16
+"""What one SACK tells, so that it fits into any packet."""
 
 MAX_WAITING_SACKS: Final = 512
 """SACKs of one batch of packets that wait to be polled; beyond, the last one says it all."""

@@ -22,8 +22,8 @@ from trio_webrtc.core.serial import add32, distance32
 
 MAX_STREAMS = 65_535
 
-MAX_STREAMS_PER_REQUEST = 256
-"""Streams reset by one request, so that it fits into a packet; the next request takes the next ones."""
+MAX_STREAMS_PER_REQUEST = 200
+"""Streams reset by one request, so that it fits into any packet; the next request takes the next ones."""
 
 
 @dataclass(slots=True)

@@ -111,9 +111,12 @@ class SendQueue:
 
     def front(self, now: float) -> OutgoingMessage | None:
         """The message to send from now: the one begun, or else the next one whose turn and time it is."""
-        if self.current is None:
-            self.current = self._next_message(now)
-        return self.current
+        current = self.current
+        if current is None or (not current.offset and current.is_spent(0, now)):
+            if current is not None:
+                self._drop_expired(current)
+            self.current = current = self._next_message(now)
+        return current
 
     def fragment_sent(self, message: OutgoingMessage, size: int) -> None:
         """Account for the next `size` bytes of the current message; whoever calls this has sent them."""
@@ -147,6 +150,8 @@ class SendQueue:
 
     def discard_unsent(self) -> None:
         """Forget every message that has not been begun."""
+        if self.current is not None and not self.current.offset:
+            self.discard_rest(self.current)
         for stream in self._turns:
             for message in stream.messages:
                 self.discard_rest(message)
@@ -161,9 +166,17 @@ class SendQueue:
             stream.messages.clear()
             self._turns.remove(stream)
 
-    def start_afresh(self) -> None:
-        """The association has restarted: sequence numbers too, and what had been begun is lost."""
-        if self.current is not None:
+    def end(self) -> None:
+        """Nothing will be sent any more. The messages go; the amounts stay, and tell what was not acknowledged."""
+        for stream in self.streams.values():
+            stream.messages.clear()
+        self._turns.clear()
+        self.current = None
+
+    def start_afresh(self) -> tuple[int, ...]:
+        """The association has restarted: sequence numbers too. What had been sent is lost; return on which streams."""
+        losses = [stream.id for stream in self.streams.values() if stream.unacknowledged > stream.buffered]
+        if self.current is not None and self.current.offset:
             self.discard_rest(self.current)
         for stream in self.streams.values():
             stream.next_seq = 0
@@ -172,6 +185,7 @@ class SendQueue:
             stream.unacknowledged -= lost
             self.unacknowledged_total -= lost
             self.progressed.add(stream.id)
+        return tuple(losses)
 
     def take_progress(self) -> set[int]:
         """The streams whose amounts have changed since the last call."""
@@ -189,8 +203,12 @@ class SendQueue:
             message = stream.messages.popleft()
             if stream.messages:
                 turns.append(stream)
-            if message.expires_at is None or now < message.expires_at:
+            if not message.is_spent(0, now):
                 return message
-            self.discard_rest(message)
-            self._counters.abandoned_messages += 1
+            self._drop_expired(message)
         return None
+
+    def _drop_expired(self, message: OutgoingMessage) -> None:
+        """RFC 3758 §3.5 A1: nothing was sent of it, so the peer need not hear of it."""
+        self.discard_rest(message)
+        self._counters.abandoned_messages += 1

@@ -234,10 +234,12 @@ class Setup:
             return state
         self._context.outbox.clear()
         self._context.timers.clear()
-        self._queue.start_afresh()
-        self._context.events.append(events.Restarted())
+        self._context.events.append(events.Restarted(self._queue.start_afresh()))
         self._context.outbox.send(CookieAckChunk())
-        return Established(Link.on(terms, self._context, self._queue))
+        link = Link.on(terms, self._context, self._queue)
+        # What the application has not taken yet takes up room as before, and gives it back when it is released.
+        link.receiver.reassembly.delivered = state.link.receiver.reassembly.delivered
+        return Established(link)
 
     def _accept(self, terms: Terms, now: float) -> State:
         self._context.outbox.clear()  # an INIT or COOKIE ECHO of ours that is still waiting has no purpose any more
