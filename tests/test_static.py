@@ -48,9 +48,11 @@ def test_imports_point_down_only(project_root):
 
 
 @pytest.fixture(scope="module")
-def wheel(project_root, tmp_path_factory) -> Path:
+def wheel(project_root, tmp_path_factory, require) -> Path:
     """The wheel, built from this tree."""
     folder = tmp_path_factory.mktemp("wheel")
+    fetch = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder / "registry"), "hatchling"]
+    require(subprocess.run(fetch, capture_output=True).returncode == 0, "pip reaches no package registry")
     run_tool(project_root, sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder), ".")
     (built,) = folder.glob("*.whl")
     return built
