@@ -21,7 +21,7 @@ from trio_webrtc.core.sctp.parameters import Parameter, ParameterType
 from trio_webrtc.core.sctp.states import Closed, CookieEchoed, CookieWait
 from trio_webrtc.errors import UsageError
 
-from .harness import SctpPair, chunk_types, connected, events, packet_of, payloads, tag_of
+from .harness import SctpPair, chunk_types, connected, events, messages, packet_of, payloads, tag_of
 
 
 def test_one_side_may_begin():

@@ -98,6 +98,10 @@ class DataChannels:
         self._ids_are_odd: bool | None = None
         self._by_id: dict[int, Channel] = {}
         self._without_id: list[Channel] = []
+        self._refused: set[int] = set()
+        """Streams being reset because the peer's wish for a channel was refused: free when that is confirmed."""
+        self._unread_at_end: dict[Channel, None] = {}
+        """Channels that are closed, with messages that still wait to be taken, and take up the window for so long."""
         self._early: dict[int, list[Message]] = {}
         self._early_bytes = 0
         self._events: deque[ChannelEvent] = deque()
@@ -113,9 +117,9 @@ class DataChannels:
         """Make a channel; it opens as soon as the association is up. Raises UsageError if its id is taken."""
         if len(self._by_id) + len(self._without_id) >= self._max_channels:
             raise UsageError(f"there are {self._max_channels} data channels; close one before you create another")
-        if stream_id is not None and stream_id in self._by_id:
+        if stream_id is not None and (stream_id in self._by_id or stream_id in self._refused):
             raise UsageError(f"data channel id {stream_id} is in use; choose another, or close that channel first")
-        channel = Channel(parameters=parameters, id=stream_id)
+        channel = Channel(parameters=parameters, id=stream_id, may_send_unordered=parameters.negotiated)
         self.opened += 1
         if stream_id is not None:
             self._by_id[stream_id] = channel
@@ -147,16 +151,14 @@ class DataChannels:
         """Send one message on a channel that can."""
         association, stream_id = self._transport_of(channel)
         if isinstance(data, str):
-            payload, ppid = data.encode(), PayloadProtocol.STRING
-            if not payload:
-                payload, ppid = b"\0", PayloadProtocol.EMPTY_STRING
+            payload, ppid, ppid_if_empty = data.encode(), PayloadProtocol.STRING, PayloadProtocol.EMPTY_STRING
         else:
-            payload, ppid = data, PayloadProtocol.BINARY
-            if not payload:  # RFC 8831 §6.6: SCTP has no empty messages; one byte stands for nothing
-                payload, ppid = b"\0", PayloadProtocol.EMPTY_BINARY
+            payload, ppid, ppid_if_empty = data, PayloadProtocol.BINARY, PayloadProtocol.EMPTY_BINARY
         parameters = channel.parameters
         channel.messages_sent += 1
         channel.bytes_sent += len(payload)
+        if not payload:  # RFC 8831 §6.6: SCTP has no empty messages; one byte stands for nothing
+            payload, ppid = b"\0", ppid_if_empty
         association.send(
             stream_id,
             ppid,
@@ -173,6 +175,8 @@ class DataChannels:
             return None
         message, cost = channel.inbox.popleft()
         self._release(cost, now)
+        if not channel.inbox:
+            self._unread_at_end.pop(channel, None)
         return message
 
     def close(self, channel: Channel, now: float, *, error: str | None = None) -> None:
@@ -181,6 +185,7 @@ class DataChannels:
         channel.error = channel.error or error
         while channel.inbox:
             self._release(channel.inbox.popleft()[1], now)
+        self._unread_at_end.pop(channel, None)
         self._start_closing(channel, now)
 
     def buffered_amount(self, channel: Channel) -> int:
@@ -198,11 +203,13 @@ class DataChannels:
     def end(self, error: str | None) -> None:
         """The association is gone, or never will be: every channel ends, though what arrived can still be read."""
         for channel in self:
-            channel.lost_data = self.unacknowledged(channel) > 0
+            channel.lost_data |= self.unacknowledged(channel) > 0
             self._finish(channel, error)
         self._by_id.clear()
         self._without_id.clear()
+        self._refused.clear()
         self._early.clear()
+        self._early_bytes = 0
         self._timers.clear()
 
     # -- in ------------------------------------------------------------------------------------------------------
@@ -225,16 +232,23 @@ class DataChannels:
                         channel.incoming_ended = True
                         self._start_closing(channel, now)
                         self._finish_if_both_ended(channel)
+                    self._drop_early(stream_ids, now)
                 case OutgoingStreamsReset(stream_ids) | OutgoingResetRefused(stream_ids):
                     for channel in self._named(stream_ids):
                         channel.outgoing_ended = True
                         self._finish_if_both_ended(channel)
+                    self._refused.difference_update(stream_ids)
                 case MessageTooLarge(stream_id, size):
                     if (channel_ := self._by_id.get(stream_id)) is not None:
                         self.close(channel_, now, error=f"the peer sent a message of {size} bytes, which is too large")
-                case Restarted():
-                    # RFC 9260 §5.2.4.1: the peer has forgotten every stream; so do its channels end here.
+                case Restarted(streams_with_losses):
+                    # RFC 9260 §5.2.4.1: the peer has forgotten every stream. So its channels end here, and what still
+                    # waits to be sent on them must not turn up on streams that mean something else by now.
+                    for channel in self._named(streams_with_losses):
+                        channel.lost_data = True
+                    self._drop_early([*self._early], now)
                     self.end("the peer restarted its SCTP association")
+                    association.drop_unsent()
                 case ShutDown():
                     self._events.append(AssociationEnded(None))
                 case Aborted(by_peer, reason):
@@ -255,10 +269,7 @@ class DataChannels:
         for timer in self._timers.pop_expired(now):
             match timer:
                 case _Timer.WINDOW_SHUT:
-                    unread = max(self._by_id.values(), key=lambda channel: len(channel.inbox), default=None)
-                    if unread is not None and unread.inbox:
-                        self._window_warning_given = True
-                        self._events.append(WindowHeldShut(unread))
+                    self._warn_of_unread()
 
     # -- out -----------------------------------------------------------------------------------------------------
 
@@ -283,14 +294,15 @@ class DataChannels:
 
     def _give_id(self, channel: Channel) -> None:
         assert self._ids_are_odd is not None
-        channel.id = next(number for number in count(self._ids_are_odd, 2) if number not in self._by_id)
+        taken = self._by_id.keys() | self._refused
+        channel.id = next(number for number in count(self._ids_are_odd, 2) if number not in taken)
         self._by_id[channel.id] = channel
 
     def _open(self, channel: Channel, now: float) -> None:
         if channel.state is not ChannelState.CONNECTING:
             return
-        association, stream_id = self._transport_of(channel)
-        if stream_id > MAX_STREAM_ID or stream_id >= association.outbound_streams:
+        _, stream_id = self._transport_of(channel)
+        if not self._is_usable(stream_id):
             del self._by_id[stream_id]
             self._finish(channel, f"stream {stream_id} is beyond what the peer accepts")
             return
@@ -315,6 +327,8 @@ class DataChannels:
             return
         if message.data[:1] != bytes([MessageType.OPEN]):
             return  # RFC 8832 §8.2.1 leaves room for other types; they are not for us
+        if stream_id in self._refused:
+            return  # an answer cannot be sent while our stream is being reset; the refusal is under way
         try:
             wish = OpenMessage.decode(message.data)
         except MalformedPacketError as error:
@@ -325,6 +339,8 @@ class DataChannels:
             return self._refuse(stream_id, "the id is one of this side's (RFC 8832 §6)", now)
         if len(self._by_id) >= self._max_channels:
             return self._refuse(stream_id, f"there are {self._max_channels} channels already", now)
+        if not self._is_usable(stream_id):
+            return self._refuse(stream_id, "the stream does not exist in the other direction", now)
         parameters = ChannelParameters(
             label=wish.label,
             protocol=wish.protocol,
@@ -343,8 +359,15 @@ class DataChannels:
     def _refuse(self, stream_id: int, reason: str, now: float) -> None:
         """RFC 8832 §6: what cannot be opened is closed, by a reset of its stream."""
         assert self._association is not None
-        self._association.reset_streams([stream_id], now)
+        if self._is_usable(stream_id):
+            self._refused.add(stream_id)
+            self._association.reset_streams([stream_id], now)
         self._events.append(ChannelRefused(stream_id, reason))
+
+    def _is_usable(self, stream_id: int) -> bool:
+        """Whether this side may send on a stream."""
+        assert self._association is not None
+        return stream_id <= MAX_STREAM_ID and stream_id < self._association.outbound_streams
 
     def _transport_of(self, channel: Channel) -> tuple[Association, int]:
         """The association and the stream of a channel that has both."""
@@ -358,10 +381,13 @@ class DataChannels:
         if message.ppid == PayloadProtocol.ESTABLISHMENT:
             return self._on_establishment(message, now)
         channel = self._by_id.get(message.stream_id)
+        if channel is None and message.stream_id in self._refused:
+            return self._release(message.cost, now)
         if channel is None or channel.state is ChannelState.CONNECTING:
             return self._keep_early(message, now)
         if not channel.is_wanted:
             return self._release(message.cost, now)
+        size = len(message.data)
         match message.ppid:
             case PayloadProtocol.BINARY:
                 value: str | bytes = message.data
@@ -372,14 +398,14 @@ class DataChannels:
                     self._release(message.cost, now)
                     return self.close(channel, now, error="the peer sent text that is not UTF-8")
             case PayloadProtocol.EMPTY_STRING:
-                value = ""
+                value, size = "", 0
             case PayloadProtocol.EMPTY_BINARY:
-                value = b""
+                value, size = b"", 0
             case _:
                 return self._release(message.cost, now)  # RFC 8831 §6.6 knows no others
         channel.may_send_unordered = True
         channel.messages_received += 1
-        channel.bytes_received += len(value)
+        channel.bytes_received += size
         channel.inbox.append((value, message.cost))
         self._changed[channel] = None
 
@@ -396,6 +422,13 @@ class DataChannels:
             self._early_bytes -= message.cost
             self._on_message(message, now)
 
+    def _drop_early(self, stream_ids: Iterable[int], now: float) -> None:
+        """These streams have ended before anybody here asked for their channels."""
+        for stream_id in stream_ids:
+            for message in self._early.pop(stream_id, ()):
+                self._early_bytes -= message.cost
+                self._release(message.cost, now)
+
     def _release(self, cost: int, now: float) -> None:
         assert self._association is not None
         self._association.release(cost, now)
@@ -405,6 +438,13 @@ class DataChannels:
             self._timers.set_if_off(_Timer.WINDOW_SHUT, now + WINDOW_PATIENCE)
         else:
             self._timers.cancel(_Timer.WINDOW_SHUT)
+
+    def _warn_of_unread(self) -> None:
+        """The window has been shut for long, unless the application has opened it since the last packet."""
+        channels = [channel for channel in (*self._by_id.values(), *self._unread_at_end) if channel.inbox]
+        if channels and self._association is not None and self._association.is_window_shut:
+            self._window_warning_given = True
+            self._events.append(WindowHeldShut(max(channels, key=_unread_cost)))
 
     # -- closing -------------------------------------------------------------------------------------------------
 
@@ -439,10 +479,16 @@ class DataChannels:
             channel.error = channel.error or error
             self.closed += 1
             self._changed[channel] = None
+            if channel.inbox:
+                self._unread_at_end[channel] = None
 
     def _named(self, stream_ids: Iterable[int]) -> list[Channel]:
         channels = (self._by_id.get(stream_id) for stream_id in stream_ids)
         return [channel for channel in channels if channel is not None]
+
+
+def _unread_cost(channel: Channel) -> int:
+    return sum(cost for _, cost in channel.inbox)
 
 
 def _open_message(parameters: ChannelParameters) -> OpenMessage:
