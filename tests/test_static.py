@@ -40,7 +40,8 @@ def test_async_code_has_no_known_hazards_by_flake8_async(project_root):
     files = sorted(str(file) for folder in ("src", "examples") for file in (project_root / folder).rglob("*.py"))
     # ASYNC114 wants every startable function listed by name, for a check that none of our code needs. ASYNC9xx are off
     # by default and come on with any --disable: not every async function has to be a checkpoint.
-    run_tool(project_root, program("flake8-async"), "--disable=ASYNC114,ASYNC9", *files)
+    rules = ["--disable=ASYNC114,ASYNC9", "--transform-async-generator-decorators=scope"]
+    run_tool(project_root, program("flake8-async"), *rules, *files)
 
 
 def test_imports_point_down_only(project_root):

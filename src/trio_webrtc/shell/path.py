@@ -68,8 +68,11 @@ class Way(Protocol):
     def queue_for_room(self, sender: Sender) -> None:
         """Have `sender.use_room()` called when there is room and it is its turn."""
 
+    def leave_queue(self, sender: Sender) -> None:
+        """Undo `queue_for_room`; harmless if there is nothing to undo."""
+
     async def wait_for_room(self) -> None:
-        """Wait until there is room to send."""
+        """Wait until there is room to send. Raises ClosedResourceError when there never will be."""
 
 
 class _End(enum.Enum):
@@ -280,8 +283,9 @@ class Path:
                         self._nursery = None
             await self.aclose()
             await self._wait_freed()
-        except trio.Cancelled:
-            await self._wait_freed()  # by the scope, which is on its way out as well
+        except trio.Cancelled:  # noqa: ASYNC103 - a bug of ours says more than that it was cancelled
+            # By the scope, which is on its way out as well.
+            await self._wait_freed()  # noqa: ASYNC102 - shields itself, and frees within `close_timeout`
             if self._bug is None:
                 raise
         if self._bug is not None:
@@ -337,12 +341,19 @@ class Path:
                     break
                 self._refused = None
                 if not self._send(run, now):
-                    await cast("Way", run.via).wait_for_room()
+                    await self._wait_for_room(cast("Way", run.via))
                 elif count % MAX_RUNS_PER_FLUSH == 0:
                     await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
         except Exception as bug:
             self._fail(bug)
+
+    async def _wait_for_room(self, way: Way) -> None:
+        way.leave_queue(self)
+        try:
+            await way.wait_for_room()
+        except trio.ClosedResourceError:
+            self._refused = None  # it will not leave by this way any more
 
     async def _wait_freed(self) -> None:
         with trio.CancelScope(shield=True):  # bounded: whoever came first frees within `close_timeout`

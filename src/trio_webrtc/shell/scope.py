@@ -30,7 +30,7 @@ class Scope(contextlib.AbstractAsyncContextManager[_T, bool | None], Generic[_T]
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await self._manager.__aexit__(kind, error, traceback)
+        return await self._manager.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it shields what has to be
 
 
 def scope(function: Callable[_P, AsyncIterator[_T]]) -> Callable[_P, Scope[_T]]:

@@ -29,7 +29,7 @@ class UnwrappingNursery(contextlib.AbstractAsyncContextManager[trio.Nursery, boo
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         try:
-            return await self._manager.__aexit__(kind, error, traceback)
+            return await self._manager.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - as a nursery's own
         except BaseExceptionGroup as group:
             essence = _essence(group, error)
         if essence is error:
