@@ -268,6 +268,18 @@ async def test_of_many_who_close_at_once_none_returns_before_the_socket_is_freed
     assert returned == [["socket closed"]] * 3
 
 
+async def test_goodbyes_do_not_wait_for_a_port_that_somebody_closes(side, autojump_clock):
+    side.host.blocked = True
+    async with trio.open_nursery() as nursery, side.open() as path:
+        side.use(path)
+        nursery.start_soon(path.aclose)
+        await trio.sleep(0.1)
+        side.port.close()
+        with trio.fail_after(0.1):
+            await path.aclose()
+    assert side.wire == ["socket closed"]
+
+
 async def test_a_cancelled_closer_still_sends_the_goodbyes_before_it_goes(side, autojump_clock):
     async with side.open() as path:
         side.use(path)

@@ -133,6 +133,28 @@ async def test_other_errors_of_a_run_are_raised(pair):
         left.send(right.local_address, RUN, 1000, None)
 
 
+@pytest.mark.parametrize(
+    "to", [("localhost", 9), ("127.0.0.1", 65_536), ("127.0.0.1", -1), ("", 9), ("127.0.0.1\0", 9)]
+)
+async def test_what_is_no_address_is_an_error_and_never_looked_up(pair, to):
+    left, _ = pair
+    with pytest.raises(OSError, match="is no address"):
+        left.send(to, b"hello", None, None)
+    assert left._socket.sends == 0
+
+
+async def test_a_link_local_address_is_reached_by_its_interface(require):
+    addresses = [interface.address for interface in HOST_NETWORK.interfaces() if interface.address.startswith("fe80")]
+    host = require(addresses[:1], "no interface here has a link-local address")[0]
+    left, right = (HOST_NETWORK.open_udp((host, 0)) for _ in range(2))
+    left.send(right.local_address, b"hello", None, None)
+    with trio.fail_after(5):
+        await right.wait_readable()
+    assert right.receive() == [(None, left.local_address, b"hello", None)]
+    left.close()
+    right.close()
+
+
 async def test_a_socket_works_without_any_of_the_kernels_extras(pair):
     left, right = pair
     for side in pair:

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import socket
 
 import pytest
 import trio
@@ -179,7 +178,7 @@ async def test_what_is_too_large_for_the_way_is_an_error_of_its_own(pair):
 
 async def test_an_address_of_the_other_family_is_an_error(pair, host):
     other = ("127.0.0.1", 9) if host == "::1" else ("::1", 9)
-    with fails_with({errno.EAFNOSUPPORT, socket.EAI_ADDRFAMILY}):
+    with fails_with({errno.EAFNOSUPPORT}):
         pair[0].send(other, b"hello", None, None)
 
 

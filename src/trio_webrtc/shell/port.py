@@ -58,6 +58,10 @@ class UdpVia:
         """Have the port's writer call `sender.use_room()` when there is room and it is its turn."""
         self.port.queue_for_room(sender)
 
+    def leave_queue(self, sender: Sender) -> None:
+        """Undo `queue_for_room`; harmless if there is nothing to undo."""
+        self.port.leave_queue(sender)
+
     async def wait_for_room(self) -> None:
         """Wait until there is room to send. Any number of tasks may. Cancelling it changes nothing."""
         await self.port.wait_for_room()

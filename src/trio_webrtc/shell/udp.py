@@ -31,6 +31,9 @@ SOCKET_BUFFER: Final = 2 * 1024 * 1024
 READ_SIZE: Final = 65_535
 """The largest datagram, and the largest run that the kernel joins. With less room, some or their borders are lost."""
 
+MAX_KNOWN_ADDRESSES: Final = 256
+"""Addresses of peers that a socket remembers to be in order."""
+
 MAX_KNOWN_LOCAL_HOSTS: Final = 256
 """Local addresses whose text form a wildcard socket remembers."""
 
@@ -67,6 +70,7 @@ class KernelUdpSocket:
     def __init__(self, address: Address) -> None:
         host = address[0]
         self._ipv6 = ":" in host
+        self._known_addresses: dict[Address, _SockAddr] = {}
         self._known_local_hosts: dict[bytes, str] = {}
         self._socket = socket.socket(socket.AF_INET6 if self._ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -204,18 +208,32 @@ class KernelUdpSocket:
         if not self._tells_local_host:
             return ()
         if self._ipv6:
-            host, _, scope = from_host.partition("%")
-            interface = socket.if_nametoindex(scope) if scope else 0
+            host, _, _, interface = _unscoped(from_host, 0)
             packet_info = _IN6_PKTINFO.pack(socket.inet_pton(socket.AF_INET6, host), interface)
             return ((socket.IPPROTO_IPV6, _IPV6_PKTINFO or 0, packet_info),)
         packet_info = _IN_PKTINFO.pack(0, socket.inet_aton(from_host), bytes(4))
         return ((socket.IPPROTO_IP, _IP_PKTINFO or 0, packet_info),)
 
     def _sockaddr(self, address: Address) -> _SockAddr:
-        if not self._ipv6:
-            return address
-        host, _, scope = address[0].partition("%")
-        return host, address[1], 0, socket.if_nametoindex(scope) if scope else 0
+        known = self._known_addresses.get(address)
+        return known if known is not None else self._check(address)
+
+    def _check(self, address: Address) -> _SockAddr:
+        """See that the socket module will neither look up a name nor raise anything but OSError."""
+        host, port = address
+        try:
+            version = ipaddress.ip_address(host).version
+        except ValueError:
+            version = None
+        if version is None or not 0 <= port <= 65_535:
+            raise OSError(errno.EINVAL, f"{host} port {port} is no address")
+        if (version == 6) != self._ipv6:
+            raise OSError(errno.EAFNOSUPPORT, f"{host} is of the other family")
+        sockaddr = _unscoped(host, port) if self._ipv6 else address
+        if len(self._known_addresses) == MAX_KNOWN_ADDRESSES:
+            self._known_addresses.clear()
+        self._known_addresses[address] = sockaddr
+        return sockaddr
 
     async def wait_readable(self) -> None:
         """Wait until there is something to receive. Cancelling it changes nothing."""
@@ -244,6 +262,14 @@ def text_address(sockaddr: _SockAddr) -> Address:
     if len(sockaddr) == 4 and sockaddr[3]:
         host = _scoped(host, int(sockaddr[3]))
     return host, port
+
+
+def _unscoped(host: str, port: int) -> tuple[str, int, int, int]:
+    """The sockaddr of an IPv6 address: its scope id, if it has one, is the number of an interface."""
+    host, _, scope = host.partition("%")
+    if not scope:
+        return host, port, 0, 0
+    return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
 
 
 def _scoped(host: str, interface: int) -> str:
