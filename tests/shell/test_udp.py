@@ -1,8 +1,11 @@
 """What only the kernel's sockets do: runs in one system call, and what they fall back on."""
 
 import errno
+import shutil
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -220,6 +223,15 @@ async def test_no_socket_is_left_open_when_binding_fails():
     with pytest.raises(OSError) as error:  # noqa: PT011 - the number says which
         KernelUdpSocket(("203.0.113.77", 0))
     assert error.value.errno == errno.EADDRNOTAVAIL
+
+
+def test_a_socket_without_room_refuses_and_what_is_offered_again_arrives_in_order(require):
+    unshare = require(shutil.which("unshare"), "no unshare(1) to make a network namespace with")
+    script = Path(__file__).parent / "refusing_kernel.py"
+    result = subprocess.run([unshare, "-rn", sys.executable, script], capture_output=True, text=True, timeout=60)
+    allowed = result.returncode != 77 and "unshare" not in result.stderr
+    require(allowed, f"no network namespace with a slow loopback can be made here: {result.stderr or result.stdout}")
+    assert result.stdout.split("\n") == ["refused in order", ""], result.stderr
 
 
 def test_a_link_local_address_names_its_interface():
