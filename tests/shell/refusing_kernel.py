@@ -48,10 +48,8 @@ async def main() -> None:
 
 try:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    subprocess.run(
-        ["tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "40mbit", "burst", "70000", "limit", "10000000"],
-        check=True,
-    )
+    bucket = ["tbf", "rate", "40mbit", "burst", "70000", "limit", "10000000"]
+    subprocess.run(["tc", "qdisc", "add", "dev", "lo", "root", *bucket], check=True)
 except (OSError, subprocess.CalledProcessError) as error:
     print(error)
     sys.exit(77)
