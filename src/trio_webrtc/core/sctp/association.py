@@ -277,6 +277,11 @@ class Association:
         return 0 if self._link is None else self._link.receiver.inbound_streams
 
     @property
+    def has_seen_loss(self) -> bool:
+        """Whether something had to be sent again, in either direction."""
+        return self.counters.retransmitted_chunks > 0 or self.counters.duplicate_chunks > 0
+
+    @property
     def srtt(self) -> float | None:
         """The smoothed round-trip time, or None before the first measurement."""
         return self._context.rto.srtt

@@ -70,6 +70,8 @@ class Outstanding:
         self.cumulative_tsn = initial_tsn - 1
         """Everything up to here has arrived or counts as arrived."""
         self.flight_size = 0
+        """Bytes of user data in flight."""
+        self.flight_chunks = 0
         self.packet = 0
         """The number of the packet that is being filled. Whoever fills packets counts it up."""
         self.can_abandon = False
@@ -91,6 +93,7 @@ class Outstanding:
         self.next_tsn = tsn + 1
         chunk = self._chunks[tsn] = SentChunk(tsn, self.packet, message, size, wire, IN_FLIGHT)
         self.flight_size += size
+        self.flight_chunks += 1
         return chunk
 
     # -- acknowledgements ----------------------------------------------------------------------------------------
@@ -132,6 +135,7 @@ class Outstanding:
                     latest = chunk.packet
                 if state is IN_FLIGHT:
                     self.flight_size -= chunk.size
+                    self.flight_chunks -= 1
             chunk.state = ACKED
             queue.settled(chunk.message, chunk.size)
         self.cumulative_tsn, self._latest_packet = cumulative, latest
@@ -145,6 +149,7 @@ class Outstanding:
                 chunk = chunks[tsn]
                 if chunk.state is IN_FLIGHT:
                     self.flight_size -= chunk.size
+                    self.flight_chunks -= 1
                 elif chunk.state is not LOST:
                     continue
                 chunk.state = ACKED
@@ -157,6 +162,7 @@ class Outstanding:
                 if chunk.state is ACKED:
                     chunk.state = IN_FLIGHT
                     self.flight_size += chunk.size
+                    self.flight_chunks += 1
         self._gap_acked = gap_acked
         return acked
 
@@ -187,6 +193,7 @@ class Outstanding:
             if chunk.state is not IN_FLIGHT:
                 continue  # abandoned a moment ago, with another fragment of its message
             self.flight_size -= chunk.size
+            self.flight_chunks -= 1
             chunk.state = LOST
             if self.can_abandon and chunk.message.is_spent(chunk.transmissions, now):
                 self.abandon(chunk.message)
@@ -212,12 +219,12 @@ class Outstanding:
         chunk.state = IN_FLIGHT
         chunk.transmissions += 1
         self.flight_size += chunk.size
+        self.flight_chunks += 1
 
     # -- partial reliability -------------------------------------------------------------------------------------
 
     def abandon(self, message: OutgoingMessage) -> None:
         """Give up a message of which something has been sent."""
-        message.abandoned = True
         self._counters.abandoned_messages += 1
         if message.offset < len(message.data):
             # Its end will never be sent. A TSN of its own, never sent either, lets FORWARD TSN reach past all its
@@ -230,6 +237,7 @@ class Outstanding:
             chunk = self._chunks[tsn]
             if chunk.state is IN_FLIGHT:
                 self.flight_size -= chunk.size
+                self.flight_chunks -= 1
             chunk.state = ABANDONED
             chunk.wire = b""
             self._queue.settled(message, chunk.size)

@@ -53,14 +53,19 @@ class Receiver:
 
     @property
     def window(self) -> int:
-        """How much more may come: a_rwnd."""
+        """How much more may come: a_rwnd.
+
+        None at all, rather than less than a full packet takes: that would be refused, and the peer, which takes only
+        what it sends into a window of 0 for a probe, would count refusals as failures until it gave us up.
+        """
         reassembly = self.reassembly
-        return max(0, self._context.settings.receive_buffer - reassembly.held - reassembly.delivered)
+        room = self._context.settings.receive_buffer - reassembly.held - reassembly.delivered
+        return room if room >= self._context.packet_size + MESSAGE_OVERHEAD else 0
 
     @property
     def is_window_shut(self) -> bool:
         """Whether the peer has been told, by our last SACK, that not even one full packet has room."""
-        return self._announced_window < self._context.packet_size
+        return self._announced_window == 0
 
     def release(self, cost: int) -> None:
         """The application has taken messages of this cost. Tell the peer when that makes a difference to it."""
@@ -138,8 +143,7 @@ class Receiver:
         self._packets += 1
         self._unsacked_packets += 1
         if self._beyond_gap:
-            context = self._context
-            self._eager_until = now + (context.rto.srtt or context.rto.value)
+            self._eager_until = now + self._context.rto.round_trip
         if self._sack_now or (
             self._unsacked_packets >= 2
             and (self._packets <= self._context.settings.eager_sack_packets or now < self._eager_until)

@@ -18,6 +18,11 @@ class RetransmissionTimeout:
         """The smoothed round-trip time, or None before the first measurement."""
         self._variation = 0.0
 
+    @property
+    def round_trip(self) -> float:
+        """The smoothed round-trip time; before the first measurement, the timeout stands for it."""
+        return self.value if self.srtt is None else self.srtt
+
     def measured(self, round_trip: float) -> None:
         """Take a measurement, made on something that was sent once only (Karn's rule, RFC 9260 §6.3.1 C5)."""
         if self.srtt is None:

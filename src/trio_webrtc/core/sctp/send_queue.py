@@ -27,7 +27,6 @@ class OutgoingMessage:
     """A message on its way out: what the caller wants of it, and how far it has got."""
 
     __slots__ = (
-        "abandoned",
         "data",
         "expires_at",
         "first_tsn",
@@ -61,7 +60,6 @@ class OutgoingMessage:
         self.stream_seq = 0
         self.first_tsn = self.last_tsn = 0
         """The TSNs it occupies, once `offset` is not 0."""
-        self.abandoned = False
 
     def is_spent(self, transmissions: int, now: float) -> bool:
         """Whether a fragment of it, sent so many times, is not to be sent again (RFC 3758 §3.5, RFC 7496 §3)."""

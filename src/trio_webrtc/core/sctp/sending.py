@@ -13,6 +13,7 @@ from trio_webrtc.core.sctp.context import Context, Timer
 from trio_webrtc.core.sctp.outstanding import ACKED, IN_FLIGHT, Outstanding, SentChunk
 from trio_webrtc.core.sctp.packet import COMMON_HEADER_SIZE, PacketWriter
 from trio_webrtc.core.sctp.send_queue import SendQueue
+from trio_webrtc.core.sctp.settings import MESSAGE_OVERHEAD
 
 MIN_FRAGMENT: Final = 64
 """What is left of a packet is filled with the beginning of a large message only if it holds so many bytes of it."""
@@ -135,7 +136,9 @@ class Sender:
             flight_size = outstanding.flight_size
             if not congestion.has_room(flight_size):
                 return
-            if flight_size and flight_size + size > self.peer_window:
+            # The peer counts what a message costs it beside its bytes, as we do; or it would have to refuse small ones.
+            cost = size + flight_size + MESSAGE_OVERHEAD * outstanding.flight_chunks
+            if flight_size and cost > self.peer_window:
                 return  # RFC 9260 §6.1 A: with nothing in flight, one chunk may probe a shut window
             if offset and message.is_spent(0, now) and outstanding.can_abandon:
                 outstanding.abandon(message)
@@ -223,7 +226,7 @@ class Sender:
         chunk = self.outstanding.forward_tsn()
         if chunk.new_cumulative_tsn != self._forwarded_tsn or now >= self._forward_again_at:
             self._forwarded_tsn = chunk.new_cumulative_tsn
-            self._forward_again_at = now + (self._context.rto.srtt or self._context.rto.value)
+            self._forward_again_at = now + self._context.rto.round_trip
             self._context.outbox.send(chunk)
 
 

@@ -75,7 +75,7 @@ class Setup:
             return state
         init = self._propose()
         self._send_init(init, now)
-        return CookieWait(init)
+        return CookieWait(init, now)
 
     def on_init_ack(self, state: State, ack: InitAckChunk, now: float) -> State:
         """RFC 9260 §5.1 C: give the cookie back. In any other state than COOKIE-WAIT, ignored (§5.2.3)."""
@@ -90,6 +90,8 @@ class Setup:
         link = Link.on(self._terms(state.init, ack), self._context, self._queue)
         echoed = CookieEchoed(link, state.init, CookieEchoChunk(cookie), state.retransmits)
         self._context.timers.cancel(Timer.T1_INIT)
+        if not state.retransmits:
+            self._context.rto.measured(now - state.sent_at)  # the first round trip there is
         self._send_cookie(echoed, now)
         _, to_report = recognize(ack.parameters, KNOWN_PARAMETERS)
         if reported := _within_bounds(to_report):
@@ -112,7 +114,7 @@ class Setup:
             self._context.events.append(events.Failed("every cookie was stale before it reached the peer"))
             return Ended()
         self._send_init(state.init, now)
-        return CookieWait(state.init, tries)
+        return CookieWait(state.init, now, tries)
 
     def on_t1(self, state: State, now: float) -> State:
         """No answer yet: send INIT or COOKIE ECHO again, or give up (RFC 9260 §5.1, §4 notes 2 and 3)."""

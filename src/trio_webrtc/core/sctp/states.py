@@ -18,6 +18,7 @@ class CookieWait:
     """INIT sent, no answer yet."""
 
     init: InitChunk
+    sent_at: float
     retransmits: int = 0
 
 
