@@ -17,7 +17,8 @@ from .conftest import RUNS, MakeWorld, World, negotiate
 from .quiescence import nothing_stays_behind
 
 LATENCY = 0.02
-ALERT, APPLICATION_DATA = 21, 23
+ALERT, APPLICATION_DATA = 21, 23  # record types (RFC 5246 §6.2.1)
+ABORT, SHUTDOWN = 6, 7  # chunk types (RFC 9260 §3.2)
 
 
 class Stage(enum.Enum):
@@ -55,49 +56,58 @@ class Expected(Exception):
     """Raised by a test's body, and to come out as itself."""
 
 
-async def leave_cleanly(world: World, caller: PeerConnection, callee: PeerConnection) -> None:
+@dataclass
+class Situation:
+    """What a way out may make use of; `outside` is a cancel scope around the caller's."""
+
+    world: World
+    caller: PeerConnection
+    callee: PeerConnection
+    outside: trio.CancelScope
+
+
+async def leave_cleanly(situation: Situation) -> None:
     pass
 
 
-async def raise_in_the_body(world: World, caller: PeerConnection, callee: PeerConnection) -> None:
+async def raise_in_the_body(situation: Situation) -> None:
     raise Expected
 
 
-async def be_cancelled(world: World, caller: PeerConnection, callee: PeerConnection) -> None:
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await trio.sleep_forever()
-    raise trio.TooSlowError  # stands for what a cancelled scope outside would have done
+async def be_cancelled(situation: Situation) -> None:
+    situation.outside.cancel()
+    await trio.sleep_forever()
 
 
-async def close_from_inside(world: World, caller: PeerConnection, callee: PeerConnection) -> None:
-    await caller.aclose()
+async def run_out_of_time(situation: Situation) -> None:
+    situation.outside.deadline = trio.current_time() + LATENCY / 10
+    await trio.sleep_forever()
 
 
-async def lose_the_peer(world: World, caller: PeerConnection, callee: PeerConnection) -> None:
-    world.network.cut(world.left, world.right)
+async def close_from_inside(situation: Situation) -> None:
+    await situation.caller.aclose()
 
 
-async def let_the_peer_close_first(world: World, caller: PeerConnection, callee: PeerConnection) -> None:
-    await callee.aclose()
+async def lose_the_peer(situation: Situation) -> None:
+    situation.world.network.cut(situation.world.left, situation.world.right)
+
+
+async def let_the_peer_close_first(situation: Situation) -> None:
+    await situation.callee.aclose()
     with trio.move_on_after(1):
-        await caller.wait_closed()
+        await situation.caller.wait_closed()
 
 
-async def close_both_at_once(world: World, caller: PeerConnection, callee: PeerConnection) -> None:
+async def close_both_at_once(situation: Situation) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(caller.aclose)
-        nursery.start_soon(callee.aclose)
+        nursery.start_soon(situation.caller.aclose)
+        nursery.start_soon(situation.callee.aclose)
 
 
-WAYS_OUT = [
-    leave_cleanly,
-    raise_in_the_body,
-    close_from_inside,
-    lose_the_peer,
-    let_the_peer_close_first,
-    close_both_at_once,
-]
+OWN_WAYS_OUT = [leave_cleanly, raise_in_the_body, be_cancelled, run_out_of_time, close_from_inside]
+"""Those in which nobody but the caller does anything."""
+
+WAYS_OUT = [*OWN_WAYS_OUT, lose_the_peer, let_the_peer_close_first, close_both_at_once]
 
 
 @dataclass
@@ -128,38 +138,64 @@ async def leave(world: World, stage: Stage, way_out: Callable) -> None:
     left_at = mark = 0
     async with open_peer_connection(network=world.right) as callee:
         try:
-            async with open_peer_connection(network=world.left) as caller:
-                await reach(stage, world, caller, callee)
-                left_at, mark = trio.current_time(), len(world.network.log)
-                await way_out(world, caller, callee)
+            with trio.CancelScope() as outside:
+                async with open_peer_connection(network=world.left) as caller:
+                    await reach(stage, world, caller, callee)
+                    left_at, mark, chunks = trio.current_time(), len(world.network.log), record_chunks(callee)
+                    await way_out(Situation(world, caller, callee, outside))
         except Expected:
             assert way_out is raise_in_the_body
-        leaving = what_was_sent(world, mark, left_at, trio.current_time())
+        assert outside.cancelled_caught == (way_out in (be_cancelled, run_out_of_time))
+        left = what_was_sent(world, mark, left_at, trio.current_time())
         assert caller.connection_state == "closed"
-        assert leaving.sockets_closed_last
-        assert leaving.seconds <= 2.0 + 1.0 + 1.0
-        check_the_goodbye(stage, way_out, leaving)
-        if stage is Stage.OPEN and way_out in (leave_cleanly, raise_in_the_body, close_from_inside):
+        assert left.sockets_closed_last
+        check_how_long(stage, way_out, left.seconds)
+        check_the_goodbye(stage, way_out, left.record_types)
+        if stage is Stage.OPEN and way_out in OWN_WAYS_OUT:
             arrived = trio.current_time()
             assert await callee.wait_closed() is CloseReason.REMOTE
             assert trio.current_time() - arrived <= LATENCY * 1.01
+            assert chunks[-1] == (SHUTDOWN if way_out in (leave_cleanly, close_from_inside) else ABORT)
 
 
-def check_the_goodbye(stage: Stage, way_out: Callable, leaving: Leaving) -> None:
-    goodbye = leaving.record_types[-2:]
-    match stage:
-        case Stage.NEW | Stage.CHECKING:
-            assert leaving.record_types == []
-        case Stage.DTLS:
-            # The peer may finish the handshake while this side leaves; then, and only then, there is an alert.
-            assert ALERT not in leaving.record_types or way_out not in (leave_cleanly, raise_in_the_body)
-        case Stage.SCTP if way_out in (leave_cleanly, raise_in_the_body, close_from_inside):
-            assert goodbye[-1] == ALERT
-        case Stage.OPEN if way_out in (leave_cleanly, raise_in_the_body, close_from_inside):
-            assert goodbye == [APPLICATION_DATA, ALERT]
-            assert ALERT not in leaving.record_types[:-1]
+def check_how_long(stage: Stage, way_out: Callable, seconds: float) -> None:
+    """Where nothing is to be acknowledged, leaving takes no time; where a peer is silent, `linger` at most."""
+    match way_out:
+        case _ if way_out is let_the_peer_close_first:
+            assert seconds <= 1.0 + LATENCY + 1e-6
+        case _ if way_out is lose_the_peer:
+            assert seconds <= 2.0 + 1e-6
+        case _ if stage is Stage.OPEN:
+            assert seconds <= 3 * LATENCY  # the OPEN of the channel may still wait for its SACK
         case _:
-            pass
+            assert seconds <= LATENCY
+
+
+def check_the_goodbye(stage: Stage, way_out: Callable, records: list[int]) -> None:
+    """Before DTLS is up, silence; then close_notify, once; and ABORT or SHUTDOWN before it if SCTP is up."""
+    if stage in (Stage.NEW, Stage.CHECKING):
+        assert records == []
+    elif way_out in OWN_WAYS_OUT:
+        expected = {Stage.DTLS: [], Stage.SCTP: [ALERT], Stage.OPEN: [APPLICATION_DATA, ALERT]}[stage]
+        assert records[-len(expected) :] == expected if expected else ALERT not in records
+    if way_out is not lose_the_peer:  # where packets were lost, the goodbye is said twice
+        assert records.count(ALERT) <= 1
+        assert ALERT not in records[:-1]
+
+
+def record_chunks(peer: PeerConnection) -> list[int]:
+    """The type of the first chunk of each SCTP packet that a peer gets from now on, decrypted as it is by then."""
+    types: list[int] = []
+    stage = peer._core.stage
+    if isinstance(stage, Secured):
+        receive = stage.association.receive_datagrams
+
+        def receive_and_record(batch, now):
+            types.extend(packet[12] for packet in batch)  # RFC 9260 §3.1: behind the common header
+            receive(batch, now)
+
+        stage.association.receive_datagrams = receive_and_record
+    return types
 
 
 @pytest.mark.parametrize("stage", list(Stage), ids=lambda stage: stage.name.lower())

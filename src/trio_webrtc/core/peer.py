@@ -162,6 +162,7 @@ class PeerCore:
         self._goodbyes = ExitStack()
         self._now = now
         self._may_shut_down = False
+        self._last_words: list[bytes] = []
         self._way: tuple[Via, Address] | None = None
         self._next_credentials: ice.Credentials | None = None
         self._candidate_lines: list[str] = []
@@ -522,11 +523,15 @@ class PeerCore:
             association.shutdown(self._now)
         else:
             association.abort("", self._now)
-        session.send(association.poll_transmits(self._now, GOODBYE_PACKETS))
+        self._last_words = association.poll_transmits(self._now, GOODBYE_PACKETS)
+        session.send(self._last_words)
 
     def _leave_session(self) -> None:
         assert not isinstance(self.stage, Negotiating)
         self.stage.session.queue_close_notify()
+        if isinstance(self.stage, Secured) and self.stage.association.has_seen_loss:
+            # Nobody acknowledges a goodbye. Where packets are lost, saying it twice makes it likelier to be heard.
+            self.stage.session.repeat_goodbye(self._last_words)
 
     # -- how one layer follows another ---------------------------------------------------------------------------
 
