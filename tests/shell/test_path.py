@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_webrtc.core.contract import split_run
+from trio_webrtc.core.contract import Received, split_run
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.path import MAX_RUNS_PER_FLUSH, Path, open_path
 from trio_webrtc.shell.port import Port
@@ -550,6 +550,31 @@ async def test_a_bug_is_raised_from_the_peers_scope_and_logged_once(place, side,
             await trio.sleep_forever()
     assert len(caplog.records) == 1
     assert side.network.open_sockets == [side.peer]
+
+
+async def test_after_a_bug_the_core_gets_no_more_input(side, autojump_clock, caplog):
+    with pytest.raises(ZeroDivisionError):
+        async with side.open() as path:
+            side.use(path)
+            side.core.bug_in = "receive_datagrams"
+            path.receive([])
+            side.core.bug_in = None
+            path.receive([Received(side.port.via(), ("10.0.0.99", 9), b"more", None)])
+            side.say(b"never said while there is a bug")
+            assert side.core.received == []
+            assert side.wire == []
+            await trio.sleep_forever()
+    assert side.wire[-3:] == [*GOODBYES, "socket closed"]
+
+
+async def test_what_comes_of_a_failed_send_is_sent_too(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        side.core.report_send_error = lambda *_: side.core.say(b"another way")
+        side.core.say_to(side.port.via(), ("fd00::1", 9), b"wrong family")
+        path.touched()
+        await wait_all_tasks_blocked()
+        assert side.wire == [b"another way"]
 
 
 async def test_a_bug_met_while_closing_is_raised_too_and_the_socket_freed(side, autojump_clock, caplog):

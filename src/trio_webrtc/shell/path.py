@@ -92,7 +92,7 @@ async def open_path(path: "Path") -> AsyncIterator["Path"]:
             nursery.start_soon(path.run)
             # Not `nursery.start()`: that would wait for a cancelled `run()`, which waits for `aclose()`.
             await path.running.wait()
-            yield path
+            yield path  # noqa: ASYNC119 - `scope` is a decorator like `asynccontextmanager`
         finally:
             await path.aclose()
 
@@ -186,7 +186,7 @@ class Path:
 
     def _enter(self, command: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> int:
         """Call, deliver, flush; say how many runs were sent. A bug ends this path, and no other."""
-        if self._end is not _End.NOT_YET:
+        if self._end is not _End.NOT_YET or self._bug is not None:
             return 0
         sent = 0
         try:
@@ -225,6 +225,7 @@ class Path:
         if self._send_failed:
             self._send_failed = False
             self._deliver()
+            self._flush_soon()  # what comes of the failure
         due = self._due()
         if due < self._nap.deadline:  # moving a deadline costs nine times what this comparison does
             self._nap.deadline = due
