@@ -69,7 +69,7 @@ async def test_data_and_the_goodbye_in_one_batch_are_data_then_the_end(world: Wo
     async with world.meet() as (caller, callee, near, far):
         near.send_nowait("one")
         near.send_nowait("two")
-        await trio.sleep(0)  # now both are on their way
+        await trio.testing.wait_all_tasks_blocked()  # now both are on their way
         await caller._path.aclose()  # and the goodbye is right behind them
         assert await callee.wait_closed() is CloseReason.REMOTE
         assert [message async for message in far] == ["one", "two"]
