@@ -409,7 +409,7 @@ class Association:
                 # RFC 9260 §8.4, 5: our SHUTDOWN COMPLETE was lost, or we never knew of that association.
                 self._context.outbox.send_alone(tag, ShutdownCompleteChunk(reflected_tag=True))
             case _:
-                # DTLS says who sent it, so an ABORT in answer would tell nobody anything (RFC 8261 §6.1).
+                # DTLS says who sent it, so an ABORT in answer would tell nobody anything (RFC 8261).
                 self._context.counters.stray_packets += 1
 
     def _skip_unknown(self, type_: int, flags: int, body: bytes) -> bool:

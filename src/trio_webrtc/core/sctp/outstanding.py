@@ -168,7 +168,7 @@ class Outstanding:
 
     def _missing(self, gap_acked: list[TsnRange]) -> list[SentChunk]:
         """What is in the gaps, and has been overtaken by too many packets to be merely late."""
-        # RFC 5827 §2.1: where fewer packets are under way than could tell, fewer are enough.
+        # RFC 5827 §2: where fewer packets are under way than could tell, fewer are enough.
         overtaken = self._latest_packet - min(REORDERING, max(1, len(self._chunks) - 1))
         missing: list[SentChunk] = []
         start = self.cumulative_tsn + 1

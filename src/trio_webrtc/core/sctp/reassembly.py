@@ -114,7 +114,7 @@ class Reassembly:
                 self._skip_in_order(stream_id, stream_seq)
 
     def set_barrier(self, barrier: ResetBarrier) -> None:
-        """Keep back what comes after the barrier on its streams (RFC 6525 §5.2.2 E3)."""
+        """Keep back what comes after the barrier on its streams (RFC 6525 §5.2.2)."""
         self._barrier = barrier
 
     def reset(self, stream_ids: Collection[int]) -> None:

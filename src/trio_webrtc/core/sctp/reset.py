@@ -167,7 +167,7 @@ class Resetter:
         last_tsn = receiver.cumulative_tsn + distance32(receiver.cumulative_tsn, request.last_assigned_tsn)
         self._announced = _Announced(request, last_tsn)
         if last_tsn > receiver.cumulative_tsn:
-            # RFC 6525 §5.2.2 E3: what was sent before the reset has to arrive first.
+            # RFC 6525 §5.2.2: what was sent before the reset has to arrive first.
             receiver.reassembly.set_barrier(ResetBarrier(last_tsn, self._named_streams(request)))
             self._answer(request.request_seq, ResetResult.IN_PROGRESS)
         self.perform_announced()

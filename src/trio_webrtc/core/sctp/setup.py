@@ -53,7 +53,7 @@ KNOWN_PARAMETERS: Final = frozenset(
         ParameterType.FORWARD_TSN_SUPPORTED,
     }
 )
-"""Known, which is not to say used: addresses mean nothing inside DTLS (RFC 8261 §5)."""
+"""Known, which is not to say used: addresses mean nothing inside DTLS (RFC 8261)."""
 
 MAX_REPORTED_BYTES: Final = 512
 """Unrecognized parameters are reported as far as they fit into this."""
