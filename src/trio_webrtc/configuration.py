@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Final, Literal
 
 from trio_webrtc.core.dtls import Certificate, DtlsSettings
@@ -105,6 +106,10 @@ class Configuration:
     """The largest message to take from the peer, announced to it (RFC 8841 §6)."""
     high_water_mark: int = 1_048_576
     """`send()` waits while a channel has this much accepted and not yet acknowledged."""
+
+    capture_folder: str | PathLike[str] | None = None
+    """Where each connection writes its decrypted packets (pcapng) and its DTLS secrets (NSS key log). To find faults
+    only: whoever reads these files reads everything. None: nowhere."""
 
     ice: IceSettings = field(default_factory=IceSettings)
     dtls: DtlsSettings = field(default_factory=DtlsSettings)

@@ -4,6 +4,7 @@ import datetime
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, NoReturn, assert_never, final
@@ -36,6 +37,7 @@ from trio_webrtc.core.peer import (
 from trio_webrtc.data_channel import PRIORITY_WEIGHTS, DataChannel, Priority
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
 from trio_webrtc.errors import CloseReason, ConnectionFailedError, FailureReason, UsageError
+from trio_webrtc.shell.capture import Capture, open_capture
 from trio_webrtc.shell.gathering import GatheringSettings, gather
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.network import Network
@@ -79,22 +81,30 @@ async def open_peer_connection(
         configuration: how to connect and how to end; None for the defaults.
         network: the world outside; a `trio_webrtc.testing.VirtualHost` in tests.
     """
-    connection = PeerConnection(configuration or Configuration(), network)
-    async with open_path(connection._path):
-        yield connection
-        await connection._linger()
+    configuration = configuration or Configuration()
+    with ExitStack() as resources:
+        capture = None
+        if configuration.capture_folder is not None:
+            capture = resources.enter_context(open_capture(configuration.capture_folder))
+        connection = PeerConnection(configuration, network, capture)
+        async with open_path(connection._path):
+            yield connection
+            await connection._linger()
 
 
-def _peer_settings(configuration: Configuration) -> PeerSettings:
+def _peer_settings(configuration: Configuration, capture: Capture | None) -> PeerSettings:
     if configuration.certificates:
         certificate = configuration.certificates[0]
     else:
         certificate = Certificate.generate(now=datetime.datetime.now(datetime.UTC))
     return PeerSettings(
-        dtls_context=dtls.Context(certificate, settings=configuration.dtls),
+        dtls_context=dtls.Context(
+            certificate, settings=configuration.dtls, on_secret=None if capture is None else capture.write_secret
+        ),
         credentials=ice.Credentials(*configuration.ice_credentials) if configuration.ice_credentials else None,
         verify_remote_certificate=configuration.verify_remote_certificate,
         restart_timeout=configuration.restart_timeout,
+        on_packet=None if capture is None else capture.write_packet,
         ice_settings=configuration.ice,
         sctp_settings=replace(configuration.sctp, max_message_size=configuration.max_message_size),
     )
@@ -107,11 +117,12 @@ class PeerConnection:
     What arrives is a `trio.abc.ReceiveChannel`; what takes time can be cancelled. The states are W3C's strings.
     """
 
-    def __init__(self, configuration: Configuration, network: Network) -> None:
+    def __init__(self, configuration: Configuration, network: Network, capture: Capture | None) -> None:
         self._configuration = configuration
         self._network = network
         self._rng = random.SystemRandom()
-        self._core = PeerCore(settings=_peer_settings(configuration), rng=self._rng, now=trio.current_time())
+        settings = _peer_settings(configuration, capture)
+        self._core = PeerCore(settings=settings, rng=self._rng, now=trio.current_time())
         self._path = Path(self._core, deliver=self._deliver, close_timeout=configuration.close_timeout)
         self._is_gathering = False
         self._channels: dict[Channel, DataChannel] = {}

@@ -7,7 +7,7 @@ its goodbye on one stack when it comes up, so that they leave innermost first, h
 import enum
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, assert_never
@@ -56,6 +56,13 @@ class ConnectionState(enum.Enum):
     CLOSED = "closed"
 
 
+class Direction(enum.Enum):
+    """Which way a packet travels."""
+
+    IN = "in"
+    OUT = "out"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
     """What a peer core needs to know of its application's wishes."""
@@ -64,6 +71,8 @@ class PeerSettings:
     credentials: ice.Credentials | None = None
     verify_remote_certificate: bool = True
     restart_timeout: float = 15.0
+    on_packet: Callable[[Direction, bytes, float], None] | None = None
+    """Told of every SCTP packet, in the clear."""
     ice_settings: ice.IceSettings = field(default_factory=ice.IceSettings)
     sctp_settings: sctp.SctpSettings = field(default_factory=sctp.SctpSettings)
 
@@ -267,9 +276,15 @@ class PeerCore:
         if run is None and isinstance(self.stage, Secured) and not self.closed:
             packets = self.stage.association.poll_transmits(now, MAX_RUN_BYTES // MTU)
             if packets:
-                session.send(packets)
+                self._send_packets(session, packets, now)
                 run = session.poll_run(now)
         return None if run is None else Transmit(*self._way, *run)
+
+    def _send_packets(self, session: dtls.Session, packets: Sequence[bytes], now: float) -> None:
+        if self._settings.on_packet is not None:
+            for packet in packets:
+                self._settings.on_packet(Direction.OUT, packet, now)
+        session.send(packets)
 
     def poll_event(self) -> PeerEvent | None:
         """The next event, or None."""
@@ -524,7 +539,7 @@ class PeerCore:
         else:
             association.abort("", self._now)
         self._last_words = association.poll_transmits(self._now, GOODBYE_PACKETS)
-        session.send(self._last_words)
+        self._send_packets(session, self._last_words, self._now)
 
     def _leave_session(self) -> None:
         assert not isinstance(self.stage, Negotiating)
@@ -612,6 +627,9 @@ class PeerCore:
     def _follow_session(self, stage: Secured, now: float) -> None:
         session, association = stage.session, stage.association
         if packets := session.poll_packets():
+            if self._settings.on_packet is not None:
+                for packet in packets:
+                    self._settings.on_packet(Direction.IN, packet, now)
             association.receive_datagrams(packets, now)
         self.channels.process(now)
         self._pass_on_channel_events(now)

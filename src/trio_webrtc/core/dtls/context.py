@@ -1,5 +1,6 @@
 """What all sessions of one certificate share: OpenSSL's context, and the settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,13 +60,21 @@ class DtlsSettings:
 class Context:
     """One certificate, ready to be presented in any number of sessions.
 
+    `on_secret` is told the secrets of each session, as lines of an NSS key log: whoever has them can read all.
+
     Raises:
         UsageError: OpenSSL refuses the certificate, because its key is too small or of a rare kind.
     """
 
     __slots__ = ("__weakref__", "certificate", "settings", "ssl")
 
-    def __init__(self, certificate: Certificate, *, settings: DtlsSettings | None = None) -> None:
+    def __init__(
+        self,
+        certificate: Certificate,
+        *,
+        settings: DtlsSettings | None = None,
+        on_secret: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.certificate = certificate
         self.settings = settings or DtlsSettings()
         self.ssl = SSL.Context(SSL.DTLS_METHOD)
@@ -78,7 +87,11 @@ class Context:
             | SSL.OP_NO_COMPRESSION
             | SSL.OP_CIPHER_SERVER_PREFERENCE
         )
+        if on_secret is not None:
+            self.ssl.set_keylog_callback(lambda _, line: on_secret(line))
         self.ssl.set_tlsext_use_srtp(_SRTP_PROFILES)
+        if on_secret is not None:
+            self.ssl.set_keylog_callback(lambda _, line: on_secret(line))
         self.ssl.set_tlsext_use_srtp(SRTP_PROFILES)
         self.ssl.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         self.ssl.set_mode(_MODE_RELEASE_BUFFERS)
