@@ -1,13 +1,18 @@
-"""What the documents say is tried: the README's program, and that its commands are two."""
+"""What the documents say is tried: their programs run, and their links lead somewhere."""
 
 import re
 import subprocess
 import sys
 
+import pytest
 
-def test_the_first_program_of_the_readme_does_what_it_says(project_root):
-    (program,) = re.findall(r"```python\n(.*?)```", (project_root / "README.md").read_text(), re.DOTALL)
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30)
+
+@pytest.mark.parametrize("document", ["README.md", "docs/signalling.md"])
+def test_the_program_in_a_document_does_what_it_says(document, project_root):
+    (program,) = re.findall(r"```python\n(.*?)```", (project_root / document).read_text(), re.DOTALL)
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, encoding="utf-8", timeout=30
+    )
     assert (finished.returncode, finished.stdout) == (0, "chat says: Hello, Bob\n"), finished.stderr
 
 
