@@ -11,6 +11,7 @@ goodbye, before the program exits.
 import argparse
 import itertools
 import signal
+import sys
 from pathlib import Path
 
 import trio
@@ -134,10 +135,18 @@ def main() -> None:
     parser.add_argument("--port", default=8080, type=int, help="port of the page, 0 for any (default: %(default)s)")
     parser.add_argument("--self-test", action="store_true", help="connect to itself, measure, and exit")
     arguments = parser.parse_args()
-    if arguments.self_test:
-        trio.run(self_test)
-    else:
-        trio.run(run_until_interrupted, arguments.host, arguments.port)
+    complaint = None
+    try:
+        if arguments.self_test:
+            trio.run(self_test)
+        else:
+            trio.run(run_until_interrupted, arguments.host, arguments.port)
+    except* OSError as errors:  # most likely the port is taken
+        reason: BaseException = errors
+        while isinstance(reason, BaseExceptionGroup):
+            reason = reason.exceptions[0]
+        complaint = f"Cannot serve on {arguments.host}, port {arguments.port}: {reason}"
+    sys.exit(complaint)
 
 
 if __name__ == "__main__":

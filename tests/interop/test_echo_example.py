@@ -40,6 +40,16 @@ async def test_the_client_measures_a_server_that_runs_elsewhere():
         await server.wait_printed("peer 1: gone")
 
 
+async def test_a_port_that_is_taken_is_told_in_one_line():
+    async with open_echo_server() as server:
+        port = server.url.rpartition(":")[2]
+        command = [sys.executable, str(EXAMPLES / "echo_server.py"), "--port", port]
+        finished = await trio.run_process(command, capture_stderr=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr.decode().startswith(f"Cannot serve on 127.0.0.1, port {port}: ")
+    assert finished.stderr.count(b"\n") == 1
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b'{"type": "offer", "sdp": "v=0"}', b'{"type": "answer", "sdp": ""}']
 )
