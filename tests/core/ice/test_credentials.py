@@ -29,3 +29,7 @@ def test_generated_credentials_are_long_enough_and_follow_the_seed():
 def test_credentials_that_break_the_grammar_are_refused(ufrag, password):
     with pytest.raises(ValueError, match="ICE"):
         Credentials(ufrag, password)
+
+
+def test_products_that_are_lax_about_the_alphabet_are_understood():
+    assert Credentials("a-b_=#", "-_=#" * 6).key == b"-_=#" * 6

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 _ICE_CHARS: Final = string.ascii_letters + string.digits + "+/"
-_UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}\Z")
-_PASSWORD: Final = re.compile(r"[A-Za-z0-9+/]{22,256}\Z")
+# What we generate keeps to ice-chars; some products also use these four, and browsers let them.
+_UFRAG: Final = re.compile(r"[A-Za-z0-9+/\-_=#]{4,256}\Z")
+_PASSWORD: Final = re.compile(r"[A-Za-z0-9+/\-_=#]{22,256}\Z")
 
 # RFC 8839 §5.4 asks for 24 bits of randomness in the one and 128 in the other; an ice-char has 6.
 _UFRAG_LENGTH: Final = 8
@@ -20,7 +21,7 @@ class Credentials:
     """A user fragment and a password.
 
     Raises:
-        ValueError: One of them is too short, too long, or contains what is not an ice-char.
+        ValueError: One of them is too short, too long, or contains what nobody uses in it.
     """
 
     ufrag: str
@@ -28,9 +29,9 @@ class Credentials:
 
     def __post_init__(self) -> None:
         if not _UFRAG.match(self.ufrag):
-            raise ValueError("an ICE user fragment is 4 to 256 letters, digits, + or /")
+            raise ValueError("an ICE user fragment is 4 to 256 letters, digits or +/-_=#")
         if not _PASSWORD.match(self.password):
-            raise ValueError("an ICE password is 22 to 256 letters, digits, + or /")
+            raise ValueError("an ICE password is 22 to 256 letters, digits or +/-_=#")
 
     @classmethod
     def generate(cls, rng: random.Random) -> Self:
