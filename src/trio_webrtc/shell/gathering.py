@@ -53,6 +53,7 @@ class GatheringSettings:
     """Addresses to tell the peer in place of the local ones of the same family."""
 
 
+@trio.lowlevel.enable_ki_protection
 async def gather(
     path: Path, core: GatheringCore, network: Network, settings: GatheringSettings, rng: random.Random
 ) -> None:
@@ -140,6 +141,7 @@ def _open_socket(
     return None
 
 
+@trio.lowlevel.enable_ki_protection
 async def _add_stun_server(path: Path, core: GatheringCore, network: Network, host: str, number: int) -> None:
     """Look up a server, and have the core ask it: one address of each family."""
     addresses: Sequence[Address] = ()
