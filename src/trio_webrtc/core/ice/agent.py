@@ -7,7 +7,7 @@ every input may come in any order. It sends and receives STUN only; data takes t
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trio_webrtc.core.contract import Address, MalformedPacketError, Received, Transmit, Via, earliest
 from trio_webrtc.core.ice.answering import Refused, answer_request
@@ -51,7 +51,8 @@ class Agent:
         self._gatherer = Gatherer(outbox=self._outbox, events=self._events, rng=rng, settings=self._settings)
         self._current = self._new_generation(credentials)
         self._in_use: PairInUse | None = None
-        self._validated: set[tuple[Via, Address]] = set()
+        self._validated: dict[tuple[Via, Address], None] = {}
+        """A set in order: the way that was proved longest ago stands first."""
         self._silent_for: float | None = None
 
     # What is known
@@ -137,7 +138,7 @@ class Agent:
         now = self._read_clock(now)
         self._gatherer.remove_base(via)
         self._current.remove_base(via, now)
-        self._validated = {path for path in self._validated if path[0] != via}
+        self._keep_validated(lambda path: path[0] != via)
         if self._in_use is not None and self._in_use.pair.via == via:
             self._in_use = None
         self._settle(now)
@@ -298,8 +299,17 @@ class Agent:
         return False
 
     def _validate(self, received: Received) -> None:
-        if len(self._validated) < self._settings.max_validated:
-            self._validated.add((received.via, received.from_))
+        path = received.via, received.from_
+        self._validated.pop(path, None)
+        if len(self._validated) >= self._settings.max_validated:
+            # A peer that has moved so often is not expected back where it was first; where data goes, it is.
+            selected = self.selected_pair
+            in_use = None if selected is None else (selected.via, selected.remote_address)
+            del self._validated[next(old for old in self._validated if old != in_use)]
+        self._validated[path] = None
+
+    def _keep_validated(self, wanted: Callable[[tuple[Via, Address]], bool]) -> None:
+        self._validated = dict.fromkeys(filter(wanted, self._validated))
 
     # What becomes of it
 
@@ -320,7 +330,7 @@ class Agent:
         if chosen is None or (self._in_use is not None and self._in_use.pair is chosen):
             return
         if self._in_use is not None and self._in_use.generation is not self._current:
-            self._validated = {path for path in self._validated if self._current.checklist.at(*path) is not None}
+            self._keep_validated(lambda path: self._current.checklist.at(*path) is not None)
         self._in_use = PairInUse(
             chosen,
             self._current,

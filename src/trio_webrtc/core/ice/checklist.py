@@ -18,6 +18,7 @@ class Checklist:
         self._max_pairs = max_pairs
         self._by_path: dict[tuple[Via, Address], CandidatePair] = {}
         self._triggered: dict[CandidatePair, float] = {}
+        self._selected: CandidatePair | None = None
         self._floor: int | None = None
         self._concluded = False
 
@@ -28,7 +29,8 @@ class Checklist:
     def add(self, pair: CandidatePair, *, proven: bool = False) -> bool:
         """Take up a pair, and say whether there was room (RFC 8445 §6.1.2.5: the lowest priorities have to go).
 
-        A `proven` pair, from which the peer has already checked, takes the room of any that has not succeeded.
+        A `proven` pair, from which the peer has already checked, takes the room of any that has not succeeded, and if
+        all have, that of the oldest: a peer that moves again and again leaves many behind.
         """
         if len(self.pairs) >= self._max_pairs and not self._make_room(pair, proven):
             return False
@@ -96,7 +98,7 @@ class Checklist:
 
     def conclude(self, selected: CandidatePair, *, for_good: bool) -> list[CandidatePair]:
         """A pair is selected: stop checking those below it, or all (RFC 8445 §8.1.2); return those being checked."""
-        self._floor, self._concluded = selected.priority, for_good
+        self._selected, self._floor, self._concluded = selected, selected.priority, for_good
         stopped = [pair for pair in self.pairs if pair is not selected and not self.is_wanted(pair)]
         in_progress = [pair for pair in stopped if pair.state is PairState.IN_PROGRESS]
         for pair in stopped:
@@ -107,7 +109,7 @@ class Checklist:
 
     def reopen(self) -> None:
         """The selected pair is lost: everything that may still work is checked again."""
-        self._floor, self._concluded = None, False
+        self._selected, self._floor, self._concluded = None, None, False
         for pair in self.pairs:
             if pair.state is not PairState.IN_PROGRESS:
                 pair.state = PairState.WAITING
@@ -135,6 +137,10 @@ class Checklist:
             if idle and (proven or other.state is PairState.FAILED or other.priority < pair.priority):
                 self._remove(other)
                 return True
+        left_behind = (p for p in self._by_path.values() if p.state is PairState.SUCCEEDED and p is not self._selected)
+        if proven and (oldest := next(left_behind, None)) is not None:
+            self._remove(oldest)
+            return True
         return False
 
     def _remove(self, pair: CandidatePair) -> None:

@@ -323,15 +323,17 @@ class Generation:
     def _reconsider(self, pair: CandidatePair, now: float) -> None:
         """A pair is seen to work: is it a better choice than the one there is?
 
-        The peer's choice is taken; of several, as an aggressive peer makes them, the best (RFC 8445 §8.1.1). Our own
-        is changed only if the peer has gone silent there, as after a change of its address. That departs from RFC 8445
-        §8.1.1, which wants a restart; the alternative here is to lose the connection to a peer that is in plain sight.
+        The peer's choice is taken; of several, as an aggressive peer makes them, the best (RFC 8445 §8.1.1). It is
+        changed without a new choice only if the peer has gone silent there and is heard elsewhere, as after a change of
+        its address. That departs from RFC 8445 §8.1.1, which wants a restart; the alternative here is to lose the
+        connection to a peer that is in plain sight. Many do not nominate again when their address changes, for they
+        cannot know that it has.
         """
-        in_doubt = self._choice_is_in_doubt and pair is not self.chosen
+        in_doubt = self._choice_is_in_doubt and self.chosen is not None and pair is not self.chosen
         if self._role.controlling:
             if in_doubt and not self._checks.is_nominating():
                 self._nominate(pair, now)
-        elif pair.nominated_by_peer and (self.chosen is None or in_doubt or pair.priority > self.chosen.priority):
+        elif in_doubt or (pair.nominated_by_peer and (self.chosen is None or pair.priority > self.chosen.priority)):
             self._choose(pair)
 
     def _choose(self, pair: CandidatePair) -> None:
