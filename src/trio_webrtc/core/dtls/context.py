@@ -32,9 +32,6 @@ _DTLS_1_2: Final = 0xFEFD
 _MODE_RELEASE_BUFFERS: Final = 0x10
 """Have an idle session give its read and write buffers back."""
 
-_SRTP_PROFILES: Final = b"SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
-"""Agreed on (RFC 5764 §4.1.2), though no media flows yet: some peers, aiortc among them, fail a handshake without."""
-
 _IANA_NAMES: Final = {openssl: iana for iana, openssl in CIPHER_SUITES.items()}
 
 
@@ -89,7 +86,6 @@ class Context:
         )
         if on_secret is not None:
             self.ssl.set_keylog_callback(lambda _, line: on_secret(line))
-        self.ssl.set_tlsext_use_srtp(_SRTP_PROFILES)
         if on_secret is not None:
             self.ssl.set_keylog_callback(lambda _, line: on_secret(line))
         self.ssl.set_tlsext_use_srtp(SRTP_PROFILES)
