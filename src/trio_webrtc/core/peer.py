@@ -30,6 +30,7 @@ from trio_webrtc.errors import (
     FailureReason,
     InvalidDescriptionError,
     PeerError,
+    UsageError,
 )
 
 MAX_EARLY_DTLS: Final = 8
@@ -174,6 +175,10 @@ class PeerCore:
         self._last_words: list[bytes] = []
         self._way: tuple[Via, Address] | None = None
         self._next_credentials: ice.Credentials | None = None
+        """What our next offer brings, to restart ICE; wanted until an answer agrees to it."""
+        self._credentials_to_answer: ice.Credentials | None = None
+        """What our answer to the peer's offer has to bring."""
+        self._agreed_remote_credentials: ice.Credentials | None = None
         self._candidate_lines: list[str] = []
         self._gathering_is_complete = False
         self._early_candidates: deque[tuple[str, str | None, int | None, str | None]] = deque(
@@ -218,7 +223,7 @@ class PeerCore:
         if not self.agent.is_validated(via, from_):
             self.traffic.datagrams_dropped += len(records)
             return
-        if self._way is None:
+        if self._way is None and self.agent.state is not ice.AgentState.FAILED:
             self._way = via, from_  # ICE may still prefer another, but the peer hears us on this one
         match self.stage:
             case Negotiating(early):
@@ -345,11 +350,13 @@ class PeerCore:
     def set_remote_description(self, type_: str, sdp: str, now: float) -> None:
         """Apply the peer's description. Raises InvalidDescriptionError and UsageError."""
         applied = self._negotiation.set_remote(type_, sdp)
-        if applied.remote_restarted and applied.signaling_state is jsep.SignalingState.HAVE_REMOTE_OFFER:
-            self._next_credentials = ice.Credentials.generate(self._rng)  # RFC 8445 §9: a restart takes both sides
+        self._credentials_to_answer = self._choose_credentials_to_answer(applied)
         self._apply(applied, now)
         while self._early_candidates:
-            self._add_candidate(*self._early_candidates.popleft(), now)
+            try:
+                self._add_candidate(*self._early_candidates.popleft(), now)
+            except (InvalidDescriptionError, UsageError):
+                pass  # one that fits no section of this description: whoever brought it cannot be told any more
         self._advance(now)
 
     def add_remote_candidate(
@@ -366,8 +373,9 @@ class PeerCore:
 
     def restart_ice(self, now: float) -> None:
         """Have the next offer bring new credentials."""
-        self._next_credentials = ice.Credentials.generate(self._rng)
-        self._negotiation.request_restart()
+        if self._wants_candidates:  # else there is nothing yet to start again
+            self._next_credentials = ice.Credentials.generate(self._rng)
+            self._negotiation.request_restart()
         self._advance(now)
 
     @property
@@ -389,7 +397,12 @@ class PeerCore:
         return self._negotiation.local_candidate_init(_candidate_line(candidate))
 
     def _local_transport(self) -> jsep.LocalTransport:
-        credentials = self._next_credentials or self.agent.local_credentials
+        is_answering = self.signaling_state in (
+            jsep.SignalingState.HAVE_REMOTE_OFFER,
+            jsep.SignalingState.HAVE_LOCAL_PRANSWER,
+        )
+        wanted = self._credentials_to_answer if is_answering else self._next_credentials
+        credentials = wanted or self.agent.local_credentials
         is_present = credentials == self.agent.local_credentials
         return jsep.LocalTransport(
             ufrag=credentials.ufrag,
@@ -400,28 +413,43 @@ class PeerCore:
             max_message_size=self._settings.sctp_settings.max_message_size,
         )
 
+    def _choose_credentials_to_answer(self, applied: jsep.Applied) -> ice.Credentials | None:
+        """RFC 8445 §9: a restart takes both sides; and an answer to an offer that is none must not be one either."""
+        if applied.remote is not None and self._agreed_remote_credentials not in (
+            None,
+            _credentials_of(applied.remote),
+        ):
+            return ice.Credentials.generate(self._rng)
+        return None if applied.local is None else _credentials_of(applied.local)
+
     def _apply(self, applied: jsep.Applied, now: float) -> None:
         """Act upon what is in force after a description was set."""
         is_offered_to_us = applied.signaling_state is jsep.SignalingState.HAVE_REMOTE_OFFER
-        if self.agent.remote_credentials is None:
-            # RFC 8445 §6.1.1: the offerer controls, unless only the other can.
-            is_offerer = applied.signaling_state is jsep.SignalingState.HAVE_LOCAL_OFFER
-            if is_offerer or is_offered_to_us:
-                self.agent.set_controlling(is_offerer or (applied.remote is not None and applied.remote.lite), now)
+        is_offered_by_us = applied.signaling_state is jsep.SignalingState.HAVE_LOCAL_OFFER
+        if self._agreed_remote_credentials is None and (is_offered_by_us or is_offered_to_us):
+            # RFC 8445 §6.1.1: whoever offers first controls, unless only the other can.
+            remote_is_lite = applied.remote is not None and applied.remote.lite
+            self.agent.set_controlling(is_offered_by_us or remote_is_lite, now)
         if applied.local is not None and not is_offered_to_us:
             self._wants_candidates = True
             self._use_local(applied.local, now)
-        if applied.remote is not None and (self.agent.remote_credentials is None or not is_offered_to_us):
+        # While an offer of ours is pending the peer has said nothing new: what it said before belongs to the generation
+        # before. And an offer of its own counts when it is answered, unless it is the first we hear of the peer.
+        is_heard = not is_offered_by_us and (not is_offered_to_us or self.agent.remote_credentials is None)
+        if applied.remote is not None and is_heard:
             self._use_remote(applied.remote, now)
         if applied.remote is not None and applied.dtls_role is not None and isinstance(self.stage, Negotiating):
             self._begin_securing(applied.remote, applied.dtls_role, now)
+        if applied.signaling_state is jsep.SignalingState.STABLE:
+            self._agreed_remote_credentials = None if applied.remote is None else _credentials_of(applied.remote)
+            if applied.local is not None and _credentials_of(applied.local) == self._next_credentials:
+                self._next_credentials = None
         self._advance(now)
 
     def _use_local(self, local: jsep.LocalTransport, now: float) -> None:
-        credentials = ice.Credentials(local.ufrag, local.password)
+        credentials = _credentials_of(local)
         if credentials == self.agent.local_credentials:
             return
-        self._next_credentials = None
         self._candidate_lines.clear()
         self._gathering_is_complete = False
         self._added_candidates.clear()
@@ -429,7 +457,7 @@ class PeerCore:
         self.agent.restart(now, credentials)
 
     def _use_remote(self, remote: jsep.RemoteTransport, now: float) -> None:
-        credentials = ice.Credentials(remote.ufrag, remote.password)
+        credentials = _credentials_of(remote)
         if credentials != self.agent.remote_credentials:
             self._added_candidates.clear()
             self.agent.set_remote_credentials(credentials, lite=remote.lite, now=now)
@@ -557,10 +585,11 @@ class PeerCore:
         self._follow_ice(now)
         if isinstance(self.stage, Securing):
             self._follow_handshake(self.stage, now)
-        if isinstance(self.stage, Secured):
+        if isinstance(self.stage, Secured) and not self.closed:
             self._follow_session(self.stage, now)
-        self._follow_negotiation()
-        self._update_state()
+        if not self.closed:
+            self._follow_negotiation()
+            self._update_state()
 
     def _follow_ice(self, now: float) -> None:
         while (event := self.agent.poll_event()) is not None:
@@ -589,6 +618,7 @@ class PeerCore:
                 cause = FailureReason.CONSENT_EXPIRED if was_connected else FailureReason.NO_USABLE_PAIR
                 self.error = ConnectionFailedError(self.agent.describe_failure(), cause)
                 self._timers.set_if_off(_Timer.RESTART_DEADLINE, now + self._settings.restart_timeout)
+                self._way = None  # RFC 7675 §5.1: nothing more may be sent there, be it a goodbye
             case ice.AgentState.CONNECTED | ice.AgentState.COMPLETED:
                 self.error = None
                 self._timers.cancel(_Timer.RESTART_DEADLINE)
@@ -690,6 +720,10 @@ class PeerCore:
         if state is not self.connection_state:
             self.connection_state = state
             self._events.append(ConnectionStateChanged(state))
+
+
+def _credentials_of(transport: jsep.LocalTransport | jsep.RemoteTransport) -> ice.Credentials:
+    return ice.Credentials(transport.ufrag, transport.password)
 
 
 def _candidate_line(candidate: ice.Candidate) -> str:
