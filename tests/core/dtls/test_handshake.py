@@ -6,10 +6,10 @@ import random
 import pytest
 from OpenSSL import SSL
 
-from trio_webrtc.core.dtls import Context, DtlsSettings, HandshakeCompleted, SessionState
+from trio_webrtc.core.dtls import Context, DtlsSettings, Failed, HandshakeCompleted, SessionState
 from trio_webrtc.core.dtls.records import HEADER_LENGTH, split_records
 from trio_webrtc.core.dtls.session import MAX_EARLY_RECORDS
-from trio_webrtc.errors import UsageError
+from trio_webrtc.errors import FailureReason, UsageError
 
 
 @pytest.mark.parametrize("client", ["ecdsa", "rsa"])
@@ -241,3 +241,28 @@ def test_two_clients_fail_each_other(make_pair, drain):
     one.receive_datagrams(drain(other), 0.0)
     assert one.state is SessionState.FAILED
     assert str(one.poll_event().alert) == "unexpected_message"
+
+
+def test_a_server_whose_client_never_speaks_fails_in_time(make_pair):
+    server = make_pair().server
+    server.start(5.0)
+    assert server.next_timeout() == 35.0
+    server.handle_timeout(35.0)
+    assert server.poll_event() == Failed(
+        FailureReason.DTLS_FAILED, "the peer did not complete the DTLS handshake in time", None
+    )
+    assert server.next_timeout() is None
+
+
+def test_a_server_gives_its_client_no_more_time_because_it_has_spoken_late(make_pair, drain):
+    pair = make_pair()
+    pair.server.start(0.0)
+    pair.client.start(29.0)
+    pair.server.receive_datagrams(drain(pair.client), 29.0)
+    drain(pair.server)
+    while (due := pair.server.next_timeout()) is not None:
+        pair.server.handle_timeout(due)
+        drain(pair.server)
+        last = due
+    assert last == 30.0
+    assert pair.server.state is SessionState.FAILED

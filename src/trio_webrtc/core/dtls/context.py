@@ -44,7 +44,7 @@ class DtlsSettings:
     longest_retransmission: float = 1.6
     """The interval doubles up to this. Departs from RFC 6347 §4.2.4.1 (60 s): somebody waits for the connection."""
     handshake_timeout: float = 30.0
-    """How long after this side's first flight the handshake must be complete."""
+    """How long after it begins, by `Session.start` or the peer's first word, the handshake must be complete."""
     cipher_suites: tuple[str, ...] = tuple(CIPHER_SUITES)
     """IANA's names of some of `CIPHER_SUITES`, the best first."""
 
@@ -84,8 +84,6 @@ class Context:
             | SSL.OP_NO_COMPRESSION
             | SSL.OP_CIPHER_SERVER_PREFERENCE
         )
-        if on_secret is not None:
-            self.ssl.set_keylog_callback(lambda _, line: on_secret(line))
         if on_secret is not None:
             self.ssl.set_keylog_callback(lambda _, line: on_secret(line))
         self.ssl.set_tlsext_use_srtp(SRTP_PROFILES)

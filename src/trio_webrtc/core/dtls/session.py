@@ -166,6 +166,8 @@ class Session:
         self._state = SessionState.CONNECTING
         if self._is_client:
             self._shake_hands(b"", now)
+        else:
+            self._flight.wait_for_first(now)
 
     def set_remote_fingerprints(self, fingerprints: Sequence[Fingerprint], now: float) -> None:
         """Say what the peer's certificate must match; one that was taken on trust is judged now."""
