@@ -1,7 +1,9 @@
 """Whatever a peer that holds the right keys may send: nothing escapes, nothing grows without bound."""
 
 import random
+import struct
 
+import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from trio_webrtc.core.sctp.chunks import HeartbeatChunk
 from trio_webrtc.core.sctp.packet import PacketWriter, read_packet
 
-from .harness import connected, events, messages, packet_of, payloads
+from .harness import SctpPair, connected, events, messages, packet_of, payloads
 from .test_chunks import chunks
 
 
@@ -80,3 +82,14 @@ def test_a_flood_of_heartbeats_is_answered_within_bounds():
     flood = packet_of(pair.right_tag, *[HeartbeatChunk(bytes(8))] * 50)
     pair.b.receive_datagrams([flood] * 1_000, pair.now)
     assert sum(map(len, pair.b.poll_transmits(pair.now, 10_000))) < 5_000
+
+
+def test_a_parameter_of_length_zero_in_an_init_is_malformed_and_keeps_nobody_busy():
+    header = struct.pack("!HHI", 5000, 5000, 0)
+    init = struct.pack("!BBHIIHHI", 1, 0, 24, 1, 131_072, 10, 10, 1) + struct.pack("!HH", 0xC000, 0)
+    packet = header + struct.pack("<I", google_crc32c.value(header + bytes(4) + init)) + init
+    assert len(packet) == 36
+    pair = SctpPair()
+    pair.b.receive_datagrams([packet], pair.now)
+    assert pair.b.counters.malformed_packets == 1
+    assert pair.b.poll_transmits(pair.now, 10) == []
