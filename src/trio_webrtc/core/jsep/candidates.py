@@ -4,7 +4,7 @@ import enum
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from trio_webrtc.core.sdp import Connection
 
@@ -65,7 +65,7 @@ class _Ranked(NamedTuple):
     destination: Destination
 
 
-_TYPE_RANKS = {"relay": 0, "srflx": 1, "prflx": 1, "host": 2}
+_TYPE_RANKS: Final = {"relay": 0, "srflx": 1, "prflx": 1, "host": 2}
 
 
 def _rank(line: str) -> _Ranked | None:

@@ -6,6 +6,7 @@ the number is no part of what is compared.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +125,5 @@ def media_rank(line: Line) -> int:
     return _MEDIA_RANKS.get(line.type, len(MEDIA_ORDER))
 
 
-_SESSION_RANKS = {type_: SESSION_ORDER.index("t" if type_ == "r" else type_) for type_ in SESSION_ORDER}
-_MEDIA_RANKS = {type_: rank for rank, type_ in enumerate(MEDIA_ORDER)}
+_SESSION_RANKS: Final = {type_: SESSION_ORDER.index("t" if type_ == "r" else type_) for type_ in SESSION_ORDER}
+_MEDIA_RANKS: Final = {type_: rank for rank, type_ in enumerate(MEDIA_ORDER)}

@@ -3,7 +3,7 @@
 import enum
 import struct
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeAlias
+from typing import ClassVar, Final, Self, TypeAlias
 
 from trio_webrtc.core.contract import MalformedPacketError
 from trio_webrtc.core.sctp.packet import encode_chunk
@@ -143,7 +143,7 @@ Reconfiguration: TypeAlias = (
     | AddIncomingStreams
 )
 
-_DECODERS = {
+_DECODERS: Final = {
     cls.TYPE: cls.decode
     for cls in (
         OutgoingResetRequest,
