@@ -131,6 +131,53 @@ def test_a_reset_waits_for_data_that_is_late_and_says_so():
     assert events(pair.b) == [IncomingStreamsReset((5,))]
 
 
+def test_a_reset_that_had_to_wait_is_performed_once_though_it_is_asked_for_again_under_a_new_number():
+    pair = connected(settings=SctpSettings(initial_tsn=TSN))
+    pair.a.send(5, 51, b"late", now=pair.now)
+    pair.drain()
+    late = pair.in_flight.pop()
+    ask(pair, OutgoingResetRequest(TSN, TSN - 1, TSN, (5,)))
+    assert answer(pair) == ReconfigResponse(TSN, ResetResult.IN_PROGRESS)
+    pair.b.receive_datagrams([late.packet], pair.now)
+    assert answer(pair) == ReconfigResponse(TSN, ResetResult.PERFORMED)
+    for number in (TSN + 1, TSN + 2):
+        ask(pair, OutgoingResetRequest(number, TSN - 1, TSN, (5,)))
+        assert answer(pair) == ReconfigResponse(number, ResetResult.PERFORMED)
+    assert events(pair.b) == [IncomingStreamsReset((5,))]
+    ask(pair, OutgoingResetRequest(TSN + 3, TSN - 1, TSN, (6,)))
+    assert events(pair.b) == [IncomingStreamsReset((6,))]
+
+
+def test_a_peer_that_has_us_wait_is_asked_again_under_a_new_number():
+    pair = connected(settings=SctpSettings(initial_tsn=TSN))
+    pair.a.reset_streams([5], pair.now)
+    pair.drain()
+    for number in range(TSN, TSN + 20):
+        (request,) = requests_of(pair)
+        assert (request.request_seq, request.last_assigned_tsn, request.stream_ids) == (number, TSN - 1, (5,))
+        respond(pair, number, ResetResult.IN_PROGRESS)
+        assert events(pair.a) == []
+        pair.fire_next_timer()
+    assert pair.a.is_established
+    respond(pair, number, ResetResult.PERFORMED)
+    assert events(pair.a) == []
+    respond(pair, number + 1, ResetResult.PERFORMED)
+    assert events(pair.a) == [OutgoingStreamsReset((5,))]
+
+
+def requests_of(pair):
+    """The requests in what the left side has sent; they are lost."""
+    chunks = [chunk for item in pair.in_flight for chunk in read_packet(item.packet)[3]]
+    pair.lose_all()
+    decoded = [ReconfigChunk.decode(flags, body) for type_, flags, body in chunks if type_ == ReconfigChunk.TYPE]
+    return [request for chunk in decoded for request in chunk.parameters]
+
+
+def respond(pair, number, result):
+    response = packet_of(pair.left_tag, ReconfigChunk((ReconfigResponse(number, result),)))
+    pair.a.receive_datagrams([response], pair.now)
+
+
 def test_what_comes_after_a_reset_waits_for_it():
     pair = connected(settings=SctpSettings(initial_tsn=TSN))
     ask(pair, OutgoingResetRequest(TSN, TSN - 1, TSN, (5,)))

@@ -1,6 +1,6 @@
 """Starting streams afresh, in both directions (RFC 6525). Closing a data channel means this (RFC 8831 §6.7)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trio_webrtc.core.sctp.chunks.reconfig import (
     AddIncomingStreams,
@@ -58,9 +58,13 @@ class Resetter:
         # RFC 6525 §4.1: request numbers begin with the initial TSN of who makes the request.
         self._next_request_seq = initial_tsn
         self._request: OutgoingResetRequest | None = None
+        self._ask_anew = False
+        """Whether the peer has answered that it will reset them later."""
         self._next_peer_seq = peer_initial_tsn
         self._last_response: ReconfigResponse | None = None
         self._announced: _Announced | None = None
+        self._told_to_wait: OutgoingResetRequest | None = None
+        """The peer's last request, if it had to wait."""
 
     # -- our streams ---------------------------------------------------------------------------------------------
 
@@ -90,8 +94,16 @@ class Resetter:
         self._send_request(now)
 
     def on_timeout(self, now: float) -> bool:
-        """No answer yet: ask again. Return whether there was something to wait for."""
+        """No answer yet, or not the last one: ask again. Return whether the peer owed us an answer."""
         if self._request is None:
+            return False
+        if self._ask_anew:
+            # RFC 6525 §5.2.1 has a repeated request answered as it was before, that is "In progress" for ever. So,
+            # like libwebrtc, ask under a new number.
+            self._ask_anew = False
+            self._next_request_seq = add32(self._next_request_seq, 1)
+            self._request = replace(self._request, request_seq=self._next_request_seq)
+            self._send_request(now)
             return False
         self._context.rto.back_off()
         self._send_request(now)
@@ -107,10 +119,12 @@ class Resetter:
         if request is None or response.response_seq != request.request_seq:
             return
         if response.result == ResetResult.IN_PROGRESS:
-            # RFC 6525 §5.2.7: the same request, again after a while.
+            # RFC 6525 §5.2.7: ask again after a while, unless another answer comes first.
+            self._ask_anew = True
             context.timers.set(Timer.RECONFIG, now + context.rto.value)
             return
         self._request = None
+        self._ask_anew = False
         self._next_request_seq = add32(self._next_request_seq, 1)
         context.timers.cancel(Timer.RECONFIG)
         if response.result == ResetResult.ALREADY_IN_PROGRESS:
@@ -163,11 +177,22 @@ class Resetter:
                 self._answer(request.request_seq, ResetResult.DENIED)
 
     def _on_outgoing_reset(self, request: OutgoingResetRequest) -> None:
-        receiver = self._receiver
+        receiver, earlier = self._receiver, self._told_to_wait
+        if (
+            earlier is not None
+            and self._announced is None
+            and (earlier.last_assigned_tsn, earlier.stream_ids) == (request.last_assigned_tsn, request.stream_ids)
+        ):
+            # Told to wait, the peer asks again under a new number, not having heard that it is done. Once is enough:
+            # the streams may be in use again.
+            self._answer(request.request_seq, ResetResult.PERFORMED)
+            return
         last_tsn = receiver.cumulative_tsn + distance32(receiver.cumulative_tsn, request.last_assigned_tsn)
         self._announced = _Announced(request, last_tsn)
+        self._told_to_wait = None
         if last_tsn > receiver.cumulative_tsn:
             # RFC 6525 §5.2.2: what was sent before the reset has to arrive first.
+            self._told_to_wait = request
             receiver.reassembly.set_barrier(ResetBarrier(last_tsn, self._named_streams(request)))
             self._answer(request.request_seq, ResetResult.IN_PROGRESS)
         self.perform_announced()
