@@ -27,7 +27,7 @@ def ask(pair: ChannelsPair, stream_id: int, payload: bytes) -> None:
 def test_the_dtls_client_takes_even_ids_and_the_server_odd_ones():
     pair = connected()
     assert [pair.a.create().id for _ in range(3)] == [0, 2, 4]
-    assert [pair.b.create().id for _ in range(3)] == [1, 3, 5]
+    assert list(map(repr, (pair.b.create().id for _ in range(3)))) == ["1", "3", "5"]  # numbers, and not True
 
 
 def test_channels_wait_for_their_ids_until_the_dtls_role_is_known():

@@ -95,7 +95,7 @@ class DataChannels:
     def __init__(self, *, max_channels: int) -> None:
         self._max_channels = max_channels
         self._association: Association | None = None
-        self._ids_are_odd: bool | None = None
+        self._id_parity: int | None = None
         self._by_id: dict[int, Channel] = {}
         self._without_id: list[Channel] = []
         self._refused: set[int] = set()
@@ -123,7 +123,7 @@ class DataChannels:
         self.opened += 1
         if stream_id is not None:
             self._by_id[stream_id] = channel
-        elif self._ids_are_odd is None:
+        elif self._id_parity is None:
             self._without_id.append(channel)
         else:
             self._give_id(channel)
@@ -133,7 +133,7 @@ class DataChannels:
 
     def choose_ids(self, *, is_dtls_client: bool) -> None:
         """Give ids: even ones if this side is the DTLS client, odd ones if it is the server (RFC 8832 §6)."""
-        self._ids_are_odd = not is_dtls_client
+        self._id_parity = 0 if is_dtls_client else 1
         for channel in self._without_id:
             self._give_id(channel)
         self._without_id.clear()
@@ -293,9 +293,9 @@ class DataChannels:
     # -- opening -------------------------------------------------------------------------------------------------
 
     def _give_id(self, channel: Channel) -> None:
-        assert self._ids_are_odd is not None
+        assert self._id_parity is not None
         taken = self._by_id.keys() | self._refused
-        channel.id = next(number for number in count(self._ids_are_odd, 2) if number not in taken)
+        channel.id = next(number for number in count(self._id_parity, 2) if number not in taken)
         self._by_id[channel.id] = channel
 
     def _open(self, channel: Channel, now: float) -> None:
@@ -335,7 +335,7 @@ class DataChannels:
             return self._refuse(stream_id, str(error), now)
         if channel is not None:
             return self.close(channel, now, error="the peer opened the channel a second time")
-        if stream_id % 2 == self._ids_are_odd:
+        if stream_id % 2 == self._id_parity:
             return self._refuse(stream_id, "the id is one of this side's (RFC 8832 §6)", now)
         if len(self._by_id) >= self._max_channels:
             return self._refuse(stream_id, f"there are {self._max_channels} channels already", now)
