@@ -44,18 +44,28 @@ def test_the_first_packets_get_a_sack_for_every_second_and_later_ones_a_sack_for
     assert [sack.cumulative_tsn for sack in sacks(pair)] == [FIRST_TSN + 299]
 
 
+def test_the_very_first_packet_is_acknowledged_at_once():
+    pair = pair_with()
+    give(pair, data(0))
+    assert [sack.cumulative_tsn for sack in sacks(pair)] == [FIRST_TSN]
+
+
 def test_a_lone_packet_is_acknowledged_after_a_short_while():
     pair = pair_with()
     give(pair, data(0))
+    sacks(pair)
+    give(pair, data(1))
     assert sacks(pair) == []
     assert pair.fire_next_timer()
     assert pair.now == pytest.approx(0.02)
-    assert payloads(pair.b) == [b"x"]
+    assert payloads(pair.b) == [b"x", b"x"]
 
 
 def test_a_lone_packet_is_acknowledged_along_with_what_leaves():
     pair = pair_with()
     give(pair, data(0))
+    sacks(pair)
+    give(pair, data(1))
     pair.b.send(1, 51, b"echo", now=pair.now)
     (packet,) = pair.b.poll_transmits(pair.now, 10)
     assert chunk_types(packet) == [SackChunk.TYPE, DataChunk.TYPE]
@@ -108,14 +118,14 @@ def test_data_without_data_ends_the_association():
     assert events(pair.b) == [Aborted(by_peer=False, reason="no user data")]
     assert answers(pair) == [AbortChunk.TYPE]
     give(pair, data(1))
-    assert answers(pair) == []
+    assert payloads(pair.b) == []
 
 
 def test_data_on_a_stream_that_does_not_exist_is_reported_and_dropped():
     pair = connected(settings=SctpSettings(initial_tsn=FIRST_TSN, streams=10))
     give(pair, data(0, stream=10), data(1, stream=9, seq=0))
     assert [message.stream_id for message in messages(pair.b)] == [9]
-    assert answers(pair) == [SackChunk.TYPE, ErrorChunk.TYPE]
+    assert answers(pair) == [ErrorChunk.TYPE, SackChunk.TYPE]
     assert pair.b.is_established
 
 

@@ -6,14 +6,18 @@ import random
 import pytest
 
 from trio_webrtc.core.sctp import Aborted, Established, Failed, Restarted, SctpSettings
+from trio_webrtc.core.sctp.causes import unresolvable_address
 from trio_webrtc.core.sctp.chunks import (
     AbortChunk,
     CookieAckChunk,
     CookieEchoChunk,
+    DataChunk,
     ErrorChunk,
     InitAckChunk,
     InitChunk,
+    SackChunk,
     ShutdownAckChunk,
+    ShutdownChunk,
     ShutdownCompleteChunk,
 )
 from trio_webrtc.core.sctp.packet import read_packet
@@ -228,6 +232,16 @@ def test_an_init_without_streams_is_answered_by_abort(change):
     assert chunk_types(packet) == [AbortChunk.TYPE]
 
 
+def test_a_host_name_is_refused():
+    b = SctpPair().b
+    name = Parameter(ParameterType.HOST_NAME_ADDRESS, b"a.b\0")
+    b.receive_datagrams([packet_of(0, init(parameters=(name,)))], 0.0)
+    (packet,) = b.poll_transmits(0.0, 10)
+    _, _, tag, ((type_, flags, body),) = read_packet(packet)
+    assert (tag, type_) == (7, AbortChunk.TYPE)
+    assert AbortChunk.decode(flags, body).causes == (unresolvable_address(name.encode()),)
+
+
 def test_an_init_without_a_tag_or_in_company_is_dropped():
     b = SctpPair().b
     b.receive_datagrams([packet_of(0, init(initiate_tag=0))], 0.0)
@@ -266,14 +280,71 @@ def test_we_announce_stream_resets_and_forward_tsn_and_no_zero_checksum():
     assert {p.type: p.value for p in proposal.parameters} == {0xC000: b"", 0x8008: bytes([130, 192])}
 
 
-def test_an_init_ack_without_a_cookie_ends_the_attempt():
+COOKIE = Parameter(ParameterType.STATE_COOKIE, b"c")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "reflected"),
+    [
+        ({}, "missing mandatory parameter", False),
+        ({"parameters": (COOKIE,), "outbound_streams": 0}, "invalid mandatory parameter", False),
+        ({"parameters": (COOKIE,), "initiate_tag": 0}, "invalid mandatory parameter", True),
+        ({"parameters": (COOKIE, Parameter(11, b"a.b\0"))}, "unresolvable address", False),
+    ],
+)
+def test_an_init_ack_that_will_not_do_ends_the_attempt_and_the_peer_hears_why(change, reason, reflected):
     pair = SctpPair()
     pair.a.connect(pair.now)
-    tag = pair.a.state.init.initiate_tag
+    own_tag = pair.a.state.init.initiate_tag
     values = {"initiate_tag": 7, "a_rwnd": 100_000, "outbound_streams": 10, "inbound_streams": 10, "initial_tsn": 1}
-    pair.a.receive_datagrams([packet_of(tag, InitAckChunk(**values))], pair.now)
-    (event,) = events(pair.a)
-    assert event == Aborted(by_peer=False, reason="missing mandatory parameter")
+    pair.a.receive_datagrams([packet_of(own_tag, InitAckChunk(**(values | change)))], pair.now)
+    assert events(pair.a) == [Aborted(by_peer=False, reason=reason)]
+    (packet,) = pair.a.poll_transmits(pair.now, 10)
+    _, _, tag, ((type_, flags, body),) = read_packet(packet)
+    assert (type_, tag) == (AbortChunk.TYPE, own_tag if reflected else 7)
+    assert AbortChunk.decode(flags, body).reflected_tag is reflected
+    assert pair.a.next_timeout() is None
+
+
+def test_an_init_ack_in_company_is_dropped():
+    pair = SctpPair()
+    pair.a.connect(pair.now)
+    ack = InitAckChunk(
+        initiate_tag=7, a_rwnd=100_000, outbound_streams=10, inbound_streams=10, initial_tsn=1, parameters=(COOKIE,)
+    )
+    pair.a.receive_datagrams([packet_of(pair.a.state.init.initiate_tag, ack, CookieAckChunk())], pair.now)
+    assert isinstance(pair.a.state, CookieWait)
+
+
+def test_cookie_ack_is_the_first_chunk_of_its_packet():
+    pair = SctpPair()
+    pair.a.connect(pair.now)
+    pair.drain()
+    pair.deliver()
+    pair.deliver()
+    (item,) = pair.in_flight
+    _, _, tag, ((_, _, cookie),) = read_packet(item.packet)
+    data = DataChunk(3, pair.a.state.link.terms.local_initial_tsn, 1, 0, 51, b"early")
+    pair.b.receive_datagrams([packet_of(tag, CookieEchoChunk(cookie), data)], pair.now)
+    (packet,) = pair.b.poll_transmits(pair.now, 10)
+    assert chunk_types(packet) == [CookieAckChunk.TYPE, SackChunk.TYPE]
+
+
+def test_what_is_not_understood_of_an_init_ack_is_reported_along_with_the_cookie():
+    pair = SctpPair()
+    pair.a.connect(pair.now)
+    pair.a.poll_transmits(pair.now, 10)
+    ack = InitAckChunk(
+        initiate_tag=7,
+        a_rwnd=100_000,
+        outbound_streams=10,
+        inbound_streams=10,
+        initial_tsn=1,
+        parameters=(Parameter(0xC00C, b"\1"), COOKIE),
+    )
+    pair.a.receive_datagrams([packet_of(pair.a.state.init.initiate_tag, ack)], pair.now)
+    (packet,) = pair.a.poll_transmits(pair.now, 10)
+    assert chunk_types(packet) == [CookieEchoChunk.TYPE, ErrorChunk.TYPE]
 
 
 def test_an_abort_during_the_handshake_ends_it():
@@ -305,6 +376,17 @@ def test_a_late_shutdown_ack_is_answered_out_of_the_blue():
     (packet,) = b.poll_transmits(0.0, 10)
     assert read_packet(packet)[2] == 99
     assert chunk_types(packet) == [ShutdownCompleteChunk.TYPE]
+
+
+def test_what_comes_out_of_the_blue_is_refused_unless_it_is_an_answer_itself():
+    b = SctpPair().b
+    answers = [CookieAckChunk(), ErrorChunk(()), AbortChunk(), ShutdownCompleteChunk(), CookieEchoChunk(b"forged")]
+    b.receive_datagrams([packet_of(99, chunk) for chunk in answers], 0.0)
+    assert b.poll_transmits(0.0, 10) == []
+    b.receive_datagrams([packet_of(99, ShutdownChunk(0))], 0.0)
+    (packet,) = b.poll_transmits(0.0, 10)
+    _, _, tag, ((type_, flags, body),) = read_packet(packet)
+    assert (tag, type_, AbortChunk.decode(flags, body)) == (99, AbortChunk.TYPE, AbortChunk(reflected_tag=True))
 
 
 @pytest.mark.parametrize("flood", [InitChunk, CookieEchoChunk])

@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from trio_webrtc.core.sctp import Aborted, Failed, ShutDown
-from trio_webrtc.core.sctp.chunks import AbortChunk
-from trio_webrtc.core.sctp.states import ShutdownSent
+from trio_webrtc.core.sctp import Aborted, Failed, SctpSettings, ShutDown
+from trio_webrtc.core.sctp.chunks import AbortChunk, DataChunk, ShutdownCompleteChunk
+from trio_webrtc.core.sctp.states import ShutdownAckSent, ShutdownSent
 from trio_webrtc.errors import UsageError
 
-from .harness import SctpPair, chunk_types, connected, events, payloads
+from .harness import SctpPair, chunk_types, connected, events, packet_of, payloads
 
 
 def test_shutdown_ends_both_sides():
@@ -69,6 +69,43 @@ def test_a_peer_that_does_not_answer_shutdown_is_given_up():
         pair.lose_all()
         pair.fire_next_timer()
     assert [type(event) for event in events(pair.a)] == [Failed]
+
+
+def test_a_peer_that_goes_on_sending_cannot_put_off_the_end_for_ever():
+    pair = connected(settings=SctpSettings(initial_tsn=1))
+    pair.a.shutdown(pair.now)
+    for number in range(1, 1_000):
+        pair.a.receive_datagrams([packet_of(pair.left_tag, DataChunk(3, number, 1, number - 1, 51, b"x"))], pair.now)
+        pair.now = min(pair.a.next_timeout(), pair.now + 0.3)
+        pair.a.handle_timeout(pair.now)
+        types = [type_ for packet in pair.a.poll_transmits(pair.now, 10) for type_ in chunk_types(packet)]
+        if pair.a.is_ended:
+            break
+    assert types == [AbortChunk.TYPE]
+    assert pair.now == pytest.approx(5 * SctpSettings().rto_max)
+
+
+def test_data_in_company_of_shutdown_complete_is_dropped_with_it():
+    pair = connected(settings=SctpSettings(initial_tsn=1))
+    pair.a.shutdown(pair.now)
+    pair.drain()
+    pair.deliver()
+    pair.b.receive_datagrams(
+        [packet_of(pair.right_tag, ShutdownCompleteChunk(), DataChunk(3, 1, 1, 0, 51, b"x"))], pair.now
+    )
+    assert isinstance(pair.b.state, ShutdownAckSent)
+    pair.settle()
+    assert events(pair.a) == events(pair.b) == [ShutDown()]
+
+
+def test_a_peer_that_has_not_heard_of_the_end_is_told_again():
+    pair = connected()
+    pair.b.abort("enough", pair.now)
+    pair.drain()
+    pair.lose_all()
+    pair.a.send(1, 51, b"anybody there?", now=pair.now)
+    pair.exchange()
+    assert events(pair.a) == [Aborted(by_peer=True, reason="no reason given")]
 
 
 def test_shutdown_before_the_association_is_up_ends_it_quietly():

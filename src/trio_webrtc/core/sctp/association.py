@@ -154,6 +154,8 @@ class Association:
                     lifecycle.on_t1(now)
                 case Timer.T2_SHUTDOWN:
                     lifecycle.on_t2(now)
+                case Timer.T5_SHUTDOWN_GUARD:
+                    lifecycle.on_t5(now)
                 case Timer.T3_RTX:
                     if link is not None:
                         link.sender.on_t3(now)
@@ -194,7 +196,8 @@ class Association:
                 if lifecycle.sends_data and sender.has_something_to_say():
                     receiver.hurry_sack()
                 if receiver.ready_sacks:
-                    outbox.chunks.appendleft(receiver.ready_sacks.pop())
+                    # Behind what waits already, for COOKIE ACK must come first (RFC 9260 §5.1 D).
+                    outbox.chunks.append(receiver.ready_sacks.pop())
                 packets += sender.fill(limit - len(packets), lifecycle.sends_data, now)
         return packets
 

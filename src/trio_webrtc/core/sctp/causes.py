@@ -53,6 +53,11 @@ def out_of_resource() -> Parameter:
     return Parameter(CauseCode.OUT_OF_RESOURCE, b"")
 
 
+def unresolvable_address(parameter: bytes) -> Parameter:
+    """RFC 9260 §3.3.10.5: with the address parameter, encoded."""
+    return Parameter(CauseCode.UNRESOLVABLE_ADDRESS, parameter)
+
+
 def unrecognized_chunk_type(chunk: bytes) -> Parameter:
     """RFC 9260 §3.3.10.6: with the chunk."""
     return Parameter(CauseCode.UNRECOGNIZED_CHUNK_TYPE, chunk)

@@ -20,6 +20,7 @@ class Timer(enum.Enum):
     T1_INIT = enum.auto()
     T1_COOKIE = enum.auto()
     T2_SHUTDOWN = enum.auto()
+    T5_SHUTDOWN_GUARD = enum.auto()
     T3_RTX = enum.auto()
     SACK = enum.auto()
     HEARTBEAT = enum.auto()

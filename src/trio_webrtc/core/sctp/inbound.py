@@ -18,10 +18,24 @@ from trio_webrtc.core.sctp.context import Context
 from trio_webrtc.core.sctp.lifecycle import Lifecycle
 from trio_webrtc.core.sctp.link import Link
 from trio_webrtc.core.sctp.packet import RawChunk, encode_chunk, read_packet
-from trio_webrtc.core.sctp.states import CookieWait
+from trio_webrtc.core.sctp.states import Closed, CookieEchoed, CookieWait, Ended
 
 MAX_RETURNED_BYTES: Final = 256
 """What a peer may have us send back, in answer to a heartbeat or an unknown chunk, so that it fits into any packet."""
+
+
+NEVER_BUNDLED: Final = frozenset({InitChunk.TYPE, InitAckChunk.TYPE, ShutdownCompleteChunk.TYPE})
+"""Chunks that stand alone in their packet, which is dropped if they do not (RFC 9260 §6.10)."""
+
+NEVER_REFUSED: Final = (
+    InitChunk,
+    CookieEchoChunk,
+    CookieAckChunk,
+    ErrorChunk,
+    AbortChunk,
+    ShutdownCompleteChunk,
+)
+"""What gets no ABORT when it comes out of the blue (RFC 9260 §8.4): it has rules of its own, or is an answer itself."""
 
 
 class Inbound:
@@ -53,6 +67,9 @@ class Inbound:
             elif type_ == SackChunk.TYPE:
                 if link.sender.on_sack(SackChunk.decode(flags, body), now):
                     lifecycle.peer_has_answered()
+            elif type_ in NEVER_BUNDLED and len(chunks) > 1:
+                self._context.counters.unexpected_chunks += 1
+                break
             elif type_ not in BY_TYPE:
                 if not self._skip_unknown(type_, flags, body):
                     break
@@ -101,15 +118,18 @@ class Inbound:
                 self._context.counters.unexpected_chunks += 1
 
     def _take_with_other_tag(self, tag: int, chunks: list[RawChunk], now: float) -> None:
-        """RFC 9260 §8.4, §8.5: what may come under another tag than the one that we gave the peer."""
+        """RFC 9260 §8.4, §8.5: what comes under another tag than the one that we gave the peer, or out of the blue."""
         (type_, flags, body), *others = chunks
+        if others and type_ in NEVER_BUNDLED:
+            self._context.counters.unexpected_chunks += 1
+            return
         chunk = BY_TYPE[type_].decode(flags, body) if type_ in BY_TYPE else None
         lifecycle = self._lifecycle
         state, link = lifecycle.state, lifecycle.link
         match chunk:
             case InitAckChunk() if isinstance(state, CookieWait) and tag == state.init.initiate_tag:
                 lifecycle.enter(lifecycle.setup.on_init_ack(state, chunk, now), now)
-            case InitChunk() if type(chunk) is InitChunk and tag == 0 and not others and not lifecycle.is_ended:
+            case InitChunk() if type(chunk) is InitChunk and tag == 0 and not lifecycle.is_ended:
                 lifecycle.setup.on_init(state, chunk, now)
             case CookieEchoChunk() if not lifecycle.is_ended:
                 lifecycle.enter(lifecycle.setup.on_cookie_echo(state, tag, chunk, now), now)
@@ -121,12 +141,14 @@ class Inbound:
                 lifecycle.aborted_by_peer(chunk, now)
             case ShutdownCompleteChunk(reflected_tag=True) if link is not None and tag == link.terms.peer_tag:
                 lifecycle.enter(lifecycle.teardown.on_shutdown_complete(state), now)
-            case ShutdownAckChunk() if link is None:
-                # RFC 9260 §8.4, 5: our SHUTDOWN COMPLETE was lost, or we never knew of that association.
+            case ShutdownAckChunk() if link is None or isinstance(state, CookieEchoed):
+                # RFC 9260 §8.4, 5; §8.5.1 E: our SHUTDOWN COMPLETE was lost, or we never knew of that association.
                 self._context.outbox.send_alone(tag, ShutdownCompleteChunk(reflected_tag=True))
             case _:
-                # DTLS says who sent it, so an ABORT in answer would tell nobody anything (RFC 8261).
                 self._context.counters.stray_packets += 1
+                if isinstance(state, Closed | Ended) and not isinstance(chunk, NEVER_REFUSED):
+                    # RFC 9260 §8.4, 8: the peer has not heard yet that there is no association (any more).
+                    self._context.outbox.send_alone(tag, AbortChunk(reflected_tag=True))
 
     def _skip_unknown(self, type_: int, flags: int, body: bytes) -> bool:
         """RFC 9260 §3.2: the two highest bits of an unknown type say whether to report it, and whether to go on."""

@@ -58,6 +58,11 @@ class Lifecycle:
         self.teardown.on_t2(self.state, now)
         self.count_timeout("the peer did not answer SHUTDOWN", now)
 
+    def on_t5(self, now: float) -> None:
+        """The graceful end has taken too long, though the peer may have been heard of now and then (RFC 9260 §9.2)."""
+        reason = "the peer did not finish the shutdown"
+        self._finish(user_initiated_abort(reason), events.Failed(reason), now)
+
     def enter(self, state: State, now: float) -> None:
         """Make this the state, if it is not already."""
         if state is self.state:

@@ -152,8 +152,9 @@ class Receiver:
 
     def batch_ended(self, now: float) -> None:
         """All packets of a batch have been taken: one SACK for two or more of them, or soon for one."""
-        # RFC 9260 §6.7: no SACK waits while there is a gap, for the sender counts them.
-        if self._unsacked_packets >= 2 or (self._unsacked_packets and self._beyond_gap):
+        is_first = self._packets == self._unsacked_packets
+        # RFC 9260 §6.7: no SACK waits while there is a gap, for the sender counts them; nor does the very first (§5.1).
+        if self._unsacked_packets >= 2 or (self._unsacked_packets and (self._beyond_gap or is_first)):
             self._make_sack()
         elif self._unsacked_packets:
             self._context.timers.set_if_off(Timer.SACK, now + self._context.settings.sack_delay)

@@ -8,12 +8,13 @@ from typing import Final
 
 from trio_webrtc.core.sctp import events
 from trio_webrtc.core.sctp.causes import (
-    AssociationError,
     CauseCode,
+    describe,
     invalid_mandatory_parameter,
     missing_mandatory_parameter,
     stale_cookie,
     unrecognized_parameters,
+    unresolvable_address,
 )
 from trio_webrtc.core.sctp.chunks.abort import AbortChunk
 from trio_webrtc.core.sctp.chunks.cookie import CookieAckChunk, CookieEchoChunk
@@ -82,21 +83,31 @@ class Setup:
         if not isinstance(state, CookieWait):
             self._context.counters.unexpected_chunks += 1
             return state
-        if not _is_valid(ack):
-            raise AssociationError(invalid_mandatory_parameter())
         cookie = ack.parameter(ParameterType.STATE_COOKIE)
+        if (objection := _objection(ack)) is not None:
+            return self._reject(state, ack, objection)
         if cookie is None:
-            raise AssociationError(missing_mandatory_parameter(ParameterType.STATE_COOKIE))
+            return self._reject(state, ack, missing_mandatory_parameter(ParameterType.STATE_COOKIE))
         link = Link.on(self._terms(state.init, ack), self._context, self._queue)
         echoed = CookieEchoed(link, state.init, CookieEchoChunk(cookie), state.retransmits)
         self._context.timers.cancel(Timer.T1_INIT)
         if not state.retransmits:
             self._context.rto.measured(now - state.sent_at)  # the first round trip there is
-        self._send_cookie(echoed, now)
         _, to_report = recognize(ack.parameters, KNOWN_PARAMETERS)
-        if reported := _within_bounds(to_report):
-            self._context.outbox.send(ErrorChunk((unrecognized_parameters(join_parameters(reported)),)))
+        reported = _within_bounds(to_report)
+        errors = [ErrorChunk((unrecognized_parameters(join_parameters(reported)),))] if reported else []
+        self._send_cookie(echoed, now, *errors)
         return echoed
+
+    def _reject(self, state: CookieWait, ack: InitAckChunk, objection: Parameter) -> State:
+        """An INIT ACK of which nothing can be made ends the association (RFC 9260 §3.3.3, §5.1.2)."""
+        self._context.outbox.clear()
+        if ack.initiate_tag:
+            self._context.outbox.send_alone(ack.initiate_tag, AbortChunk((objection,)))
+        else:
+            self._context.outbox.send_alone(state.init.initiate_tag, AbortChunk((objection,), reflected_tag=True))
+        self._context.events.append(events.Aborted(by_peer=False, reason=describe((objection,))))
+        return Ended()
 
     def on_cookie_ack(self, state: State, now: float) -> State:
         """RFC 9260 §5.1 E: up."""
@@ -131,13 +142,14 @@ class Setup:
             self._send_cookie(state, now)
         return state
 
-    def _propose(self) -> InitChunk:
+    def _propose(self, streams_taken: int = 65_535) -> InitChunk:
+        """What we want; where the peer has said how many streams it takes, no more of them (RFC 9260 §5.1.1)."""
         settings, rng = self._context.settings, self._context.rng
         initial_tsn = settings.initial_tsn
         return InitChunk(
             initiate_tag=rng.randint(1, 0xFFFFFFFF),
             a_rwnd=settings.receive_buffer,
-            outbound_streams=settings.streams,
+            outbound_streams=min(settings.streams, streams_taken),
             inbound_streams=settings.streams,
             initial_tsn=rng.getrandbits(32) if initial_tsn is None else initial_tsn & 0xFFFFFFFF,
             parameters=(
@@ -150,17 +162,18 @@ class Setup:
         self._context.outbox.send_alone(0, init)  # RFC 9260 §8.5.1 A: the tag is 0, for the peer's is not known yet
         self._context.timers.set(Timer.T1_INIT, now + self._context.rto.value)
 
-    def _send_cookie(self, state: CookieEchoed, now: float) -> None:
-        self._context.outbox.send_alone(state.link.terms.peer_tag, state.cookie)
+    def _send_cookie(self, state: CookieEchoed, now: float, *errors: ErrorChunk) -> None:
+        # RFC 9260 §5.1 C: COOKIE ECHO comes first; no packet of its own may follow before it is answered.
+        self._context.outbox.send_alone(state.link.terms.peer_tag, state.cookie, *errors)
         self._context.timers.set(Timer.T1_COOKIE, now + self._context.rto.value)
 
     # -- the side that answers -----------------------------------------------------------------------------------
 
     def on_init(self, state: State, init: InitChunk, now: float) -> None:
         """Answer INIT with a cookie, and change nothing (RFC 9260 §5.1 B, §5.2.1, §5.2.2)."""
-        if not _is_valid(init):
+        if (objection := _objection(init)) is not None:
             if init.initiate_tag:
-                self._context.outbox.send_alone(init.initiate_tag, AbortChunk((invalid_mandatory_parameter(),)))
+                self._context.outbox.send_alone(init.initiate_tag, AbortChunk((objection,)))
             return
         local_tie_tag = peer_tie_tag = 0
         match state:
@@ -174,10 +187,10 @@ class Setup:
                 self._context.outbox.send(ShutdownAckChunk())
                 return
             case Linked(link):
-                proposal = self._propose()  # §5.2.2: a peer that has restarted, perhaps
+                proposal = self._propose(init.inbound_streams)  # §5.2.2: a peer that has restarted, perhaps
                 local_tie_tag, peer_tie_tag = link.terms.local_tag, link.terms.peer_tag
             case _:
-                proposal = self._propose()
+                proposal = self._propose(init.inbound_streams)
         cookie = StateCookie(self._terms(proposal, init), now - self._context.began_at, local_tie_tag, peer_tie_tag)
         _, to_report = recognize(init.parameters, KNOWN_PARAMETERS)
         ack = InitAckChunk(
@@ -284,9 +297,15 @@ def _tags(state: State) -> tuple[int, int]:
             return 0, 0
 
 
-def _is_valid(init: InitChunk) -> bool:
-    """RFC 9260 §3.3.2: neither the tag nor a number of streams may be 0."""
-    return bool(init.initiate_tag and init.outbound_streams and init.inbound_streams)
+def _objection(init: InitChunk) -> Parameter | None:
+    """Why INIT or INIT ACK will not do, if so."""
+    if not (init.initiate_tag and init.outbound_streams and init.inbound_streams):
+        return invalid_mandatory_parameter()  # RFC 9260 §3.3.2: neither the tag nor a number of streams may be 0
+    name = init.parameter(ParameterType.HOST_NAME_ADDRESS)
+    if name is not None:
+        # §3.3.2.1.4: there must be no names any more, and they must be refused.
+        return unresolvable_address(Parameter(ParameterType.HOST_NAME_ADDRESS, name[:MAX_REPORTED_BYTES]).encode())
+    return None
 
 
 def _within_bounds(parameters: tuple[Parameter, ...]) -> list[Parameter]:

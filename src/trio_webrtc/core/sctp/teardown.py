@@ -41,6 +41,8 @@ class Teardown:
         if isinstance(state, ShutdownPending) and state.link.sender.is_idle:
             state = ShutdownSent(state.link)
             self._speak(state, now)
+            # RFC 9260 §9.2: a peer that goes on sending data would otherwise keep us here as long as it likes.
+            self._context.timers.set(Timer.T5_SHUTDOWN_GUARD, now + 5 * self._context.settings.rto_max)
         elif isinstance(state, ShutdownReceived) and state.link.sender.is_idle:
             state = ShutdownAckSent(state.link)
             self._speak(state, now)
