@@ -1,22 +1,14 @@
 """What OpenSSL's fuzzers found worth sending to a DTLS client and server, sent to ours in each stage of a handshake."""
 
-import datetime
-
 import pytest
 
-from trio_webrtc.core.contract import MalformedPacketError, split_run
-from trio_webrtc.core.dtls import Certificate, Context, Session
+from trio_webrtc.core.contract import MalformedPacketError
 from trio_webrtc.core.dtls.records import split_records
 
 from .frugal import check_is_frugal, files_of
+from .sessions import begun_session, connected_sessions, drain, new_session
 
 MAX_DATAGRAM = 65_507
-BIRTHDAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-
-
-@pytest.fixture(scope="module")
-def context():
-    return Context(Certificate.generate(now=BIRTHDAY))
 
 
 @pytest.fixture(scope="module")
@@ -32,43 +24,6 @@ def cut(stream):
         datagrams.append(stream[start:end])
         start = end
     return datagrams
-
-
-def drain(session):
-    datagrams = []
-    while (run := session.poll_run(0.0)) is not None:
-        datagrams += split_run(*run)
-    return datagrams
-
-
-def new_session(context, *, is_client):
-    fingerprints = context.certificate.fingerprints()
-    return Session(context, is_client=is_client, remote_fingerprints=fingerprints, now=0.0)
-
-
-def begun_session(context, *, is_client):
-    """A client that has said ClientHello, or a server that has answered one."""
-    client, server = (new_session(context, is_client=role) for role in (True, False))
-    client.start(0.0)
-    hello = drain(client)
-    if is_client:
-        return client
-    server.start(0.0)
-    server.receive_datagrams(hello, 0.0)
-    drain(server)
-    return server
-
-
-def connected_sessions(context):
-    client, server = (new_session(context, is_client=role) for role in (True, False))
-    server.start(0.0)
-    client.start(0.0)
-    for _ in range(3):
-        server.receive_datagrams(drain(client), 0.0)
-        client.receive_datagrams(drain(server), 0.0)
-    assert client.is_up
-    assert server.is_up
-    return client, server
 
 
 def survive(session, batch):
