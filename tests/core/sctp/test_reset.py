@@ -165,6 +165,35 @@ def test_a_peer_that_has_us_wait_is_asked_again_under_a_new_number():
     assert events(pair.a) == [OutgoingStreamsReset((5,))]
 
 
+def test_a_reset_does_not_wait_for_what_was_lost_on_other_streams():
+    pair = connected()
+    pair.a.send(4, 51, b"lost", now=pair.now)
+    pair.drain()
+    pair.lose_all()
+    pair.a.reset_streams([5], pair.now)
+    pair.exchange()
+    assert events(pair.b) == [IncomingStreamsReset((5,))]
+    assert events(pair.a) == [OutgoingStreamsReset((5,))]
+    pair.settle()
+    assert payloads(pair.b) == [b"lost"]
+
+
+def test_a_reset_waits_until_the_peer_knows_what_was_given_up():
+    pair = connected()
+    pair.a.send(5, 51, b"fleeting", max_retransmits=0, now=pair.now)
+    pair.drain()
+    (late,) = pair.in_flight
+    pair.lose_all()
+    pair.a.reset_streams([5], pair.now)
+    pair.fire_next_timer()
+    assert pair.a.unacknowledged(5) == 0
+    assert requests_of(pair) == []
+    pair.settle()
+    pair.b.receive_datagrams([late.packet], pair.now)
+    assert payloads(pair.b) == []
+    assert events(pair.b) == [IncomingStreamsReset((5,))]
+
+
 def requests_of(pair):
     """The requests in what the left side has sent; they are lost."""
     chunks = [chunk for item in pair.in_flight for chunk in read_packet(item.packet)[3]]

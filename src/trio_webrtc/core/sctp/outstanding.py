@@ -128,6 +128,7 @@ class Outstanding:
             chunk = chunks.pop(tsn)
             state = chunk.state
             if state is ABANDONED:
+                chunk.message.stream.abandoned -= 1
                 continue
             if state is not ACKED:
                 acked += chunk.size
@@ -240,6 +241,7 @@ class Outstanding:
                 self.flight_chunks -= 1
             chunk.state = ABANDONED
             chunk.wire = b""
+            message.stream.abandoned += 1
             self._queue.settled(message, chunk.size)
 
     def forward_tsn(self) -> ForwardTsnChunk:

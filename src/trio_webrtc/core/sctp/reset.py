@@ -88,9 +88,12 @@ class Resetter:
             return
         for stream_id in ready:
             del self._wanted[stream_id]
-        self._request = OutgoingResetRequest(
-            self._next_request_seq, add32(self._next_peer_seq, -1), self._sender.last_assigned_tsn, tuple(ready)
-        )
+        # Departs from RFC 6525 §5.1.2, which names the last TSN there is: the peer has all that was sent on these
+        # streams, so it need not wait for what was sent on others. While usrsctp waits, it takes the unordered messages
+        # that come for ordered ones, and aborts the association.
+        last_tsn = self._sender.outstanding.cumulative_tsn & 0xFFFFFFFF
+        response_seq = add32(self._next_peer_seq, -1)
+        self._request = OutgoingResetRequest(self._next_request_seq, response_seq, last_tsn, tuple(ready))
         self._send_request(now)
 
     def on_timeout(self, now: float) -> bool:

@@ -10,7 +10,7 @@ from trio_webrtc.core.serial import add16
 class OutgoingStream:
     """One direction of a stream, and what is known of its progress."""
 
-    __slots__ = ("buffered", "id", "is_resetting", "messages", "next_seq", "unacknowledged")
+    __slots__ = ("abandoned", "buffered", "id", "is_resetting", "messages", "next_seq", "unacknowledged")
 
     def __init__(self, stream_id: int) -> None:
         self.id = stream_id
@@ -20,6 +20,8 @@ class OutgoingStream:
         """Bytes accepted and not yet sent for the first time."""
         self.unacknowledged = 0
         """Bytes accepted and neither acknowledged nor abandoned."""
+        self.abandoned = 0
+        """Chunks that were given up, and for which the peer may still be waiting."""
         self.is_resetting = False
 
 
@@ -177,7 +179,7 @@ class SendQueue:
         if self.current is not None and self.current.offset:
             self.discard_rest(self.current)
         for stream in self.streams.values():
-            stream.next_seq = 0
+            stream.next_seq = stream.abandoned = 0
             stream.is_resetting = False
             lost = stream.unacknowledged - stream.buffered
             stream.unacknowledged -= lost
@@ -191,8 +193,9 @@ class SendQueue:
         return progressed
 
     def settled_streams(self, stream_ids: Collection[int]) -> list[int]:
-        """Those of some streams on which nothing waits, not even for its acknowledgement."""
-        return [id_ for id_ in stream_ids if (stream := self.streams.get(id_)) is None or not stream.unacknowledged]
+        """Those of some streams on which nothing waits: the peer has everything, or does not wait for it either."""
+        streams = [(id_, self.streams.get(id_)) for id_ in stream_ids]
+        return [id_ for id_, stream in streams if stream is None or not (stream.unacknowledged or stream.abandoned)]
 
     def _next_message(self, now: float) -> OutgoingMessage | None:
         turns = self._turns

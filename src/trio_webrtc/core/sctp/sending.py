@@ -55,11 +55,6 @@ class Sender:
         """Whether all that was accepted has arrived or was given up."""
         return not self._queue and not self.outstanding
 
-    @property
-    def last_assigned_tsn(self) -> int:
-        """The TSN given out last, as it stands on the wire."""
-        return (self.outstanding.next_tsn - 1) & 0xFFFFFFFF
-
     # -- out -----------------------------------------------------------------------------------------------------
 
     def has_something_to_say(self) -> bool:
