@@ -43,7 +43,11 @@ def fuzz(request: pytest.FixtureRequest) -> Callable[..., None]:
 
     def fuzz(target: Callable[..., object], *strategies: st.SearchStrategy) -> None:
         run = settings(
-            max_examples=EXAMPLES_AT_ONCE, deadline=None, suppress_health_check=list(HealthCheck), database=None
+            max_examples=EXAMPLES_AT_ONCE,
+            deadline=None,
+            derandomize=False,  # as CI would have it, every round would be like the first
+            suppress_health_check=list(HealthCheck),
+            database=None,
         )(given(*strategies)(target))
         end = time.monotonic() + share
         while time.monotonic() < end:
