@@ -203,3 +203,22 @@ async def test_two_thousand_channels_come_and_go_and_nothing_grows(world: World,
                 modules = [type(found).__module__ for found in gc.get_objects()]
                 sizes.append(sum(name.startswith(("trio_webrtc.core", "trio_webrtc.shell")) for name in modules))
         assert len(set(sizes)) == 1
+
+
+@pytest.mark.parametrize("pause", [1.0, 20.0, 60.0])
+async def test_delivery_goes_on_at_once_when_a_slow_reader_reads_again(
+    world: World, autojump_clock, pause: float
+):
+    async with world.meet() as (_, _, near, far):
+
+        async def send_all():
+            for _ in range(150):
+                await near.send(b"x" * 20_000)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_all)
+            await trio.sleep(pause)
+            start = trio.current_time()
+            for _ in range(150):
+                await far.receive()
+        assert trio.current_time() - start < 0.6

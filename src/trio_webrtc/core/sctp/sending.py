@@ -202,8 +202,10 @@ class Sender:
         context.counters.timeouts += 1
         self._timed = None
         context.rto.back_off()
+        is_probe = self.peer_window < context.packet_size
         self.outstanding.lose_all(now)
-        self.congestion.timed_out(self.outstanding.flight_size)
+        if not is_probe:  # a peer that has no room for a probe says nothing about the network
+            self.congestion.timed_out(self.outstanding.flight_size)
         self._fast_retransmit = False
         self._forward_again_at = now
         if self.outstanding:
