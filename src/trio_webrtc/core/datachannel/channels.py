@@ -23,6 +23,7 @@ from trio_webrtc.core.sctp import (
     Message,
     MessageTooLarge,
     OutgoingResetRefused,
+    OutgoingResetRequested,
     OutgoingStreamsReset,
     Restarted,
     ShutDown,
@@ -99,7 +100,8 @@ class DataChannels:
         self._by_id: dict[int, Channel] = {}
         self._without_id: list[Channel] = []
         self._refused: set[int] = set()
-        """Streams being reset because the peer's wish for a channel was refused: free when that is confirmed."""
+        """Streams being reset, because the peer's wish for a channel was refused or because it asked for that: free when
+        that is confirmed."""
         self._unread_at_end: dict[Channel, None] = {}
         """Channels that are closed, with messages that still wait to be taken, and take up the window for so long."""
         self._early: dict[int, list[Message]] = {}
@@ -238,6 +240,11 @@ class DataChannels:
                         channel.outgoing_ended = True
                         self._finish_if_both_ended(channel)
                     self._refused.difference_update(stream_ids)
+                case OutgoingResetRequested(stream_ids):
+                    # Peers of WebRTC close a channel by a reset of their own direction (RFC 8831 §6.7), but may do this.
+                    for channel in self._named(stream_ids):
+                        self._start_closing(channel, now)
+                    self._refused.update(stream_id for stream_id in stream_ids if stream_id not in self._by_id)
                 case MessageTooLarge(stream_id, size):
                     if (channel_ := self._by_id.get(stream_id)) is not None:
                         self.close(channel_, now, error=f"the peer sent a message of {size} bytes, which is too large")
@@ -314,9 +321,11 @@ class DataChannels:
         self._replay_early(channel, now)
 
     def _establish(self, stream_id: int, payload: bytes, now: float) -> None:
-        assert self._association is not None
-        if self._association.accepts_messages:  # an OPEN may share its packet with the peer's ABORT
-            self._association.send(stream_id, PayloadProtocol.ESTABLISHMENT, payload, now=now)
+        association = self._association
+        assert association is not None
+        # An OPEN may share its packet with what ends the association, or the stream.
+        if association.accepts_messages and not association.is_resetting(stream_id):
+            association.send(stream_id, PayloadProtocol.ESTABLISHMENT, payload, now=now)
 
     def _on_establishment(self, message: Message, now: float) -> None:
         stream_id, channel = message.stream_id, self._by_id.get(message.stream_id)

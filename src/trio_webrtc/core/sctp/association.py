@@ -230,6 +230,11 @@ class Association:
         """Whether `send()` takes messages: neither side has begun to end the association."""
         return isinstance(self._lifecycle.state, Closed | CookieWait | CookieEchoed | Established)
 
+    def is_resetting(self, stream_id: int) -> bool:
+        """Whether our direction of a stream is being ended, by our own wish or the peer's: `send()` refuses it."""
+        stream = self._queue.streams.get(stream_id)
+        return stream is not None and stream.is_resetting
+
     @property
     def is_ended(self) -> bool:
         """Whether the association is over."""

@@ -37,6 +37,13 @@ class OutgoingStreamsReset:
 
 
 @dataclass(frozen=True, slots=True)
+class OutgoingResetRequested:
+    """The peer wants these streams of ours to end; that is under way, and nothing can be sent on them until then."""
+
+    stream_ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class OutgoingResetRefused:
     """The peer will not let us reset these streams."""
 
@@ -84,6 +91,7 @@ SctpEvent: TypeAlias = (
     | Established
     | IncomingStreamsReset
     | OutgoingStreamsReset
+    | OutgoingResetRequested
     | OutgoingResetRefused
     | MessageTooLarge
     | Restarted

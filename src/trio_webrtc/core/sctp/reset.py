@@ -13,7 +13,12 @@ from trio_webrtc.core.sctp.chunks.reconfig import (
     SsnTsnResetRequest,
 )
 from trio_webrtc.core.sctp.context import Context, Timer
-from trio_webrtc.core.sctp.events import IncomingStreamsReset, OutgoingResetRefused, OutgoingStreamsReset
+from trio_webrtc.core.sctp.events import (
+    IncomingStreamsReset,
+    OutgoingResetRefused,
+    OutgoingResetRequested,
+    OutgoingStreamsReset,
+)
 from trio_webrtc.core.sctp.reassembly import ResetBarrier
 from trio_webrtc.core.sctp.receiving import Receiver
 from trio_webrtc.core.sctp.send_queue import SendQueue
@@ -170,7 +175,9 @@ class Resetter:
                 self._on_outgoing_reset(request)
             case IncomingResetRequest():
                 # RFC 6525 §5.2.3: they are reset as soon as all on them has arrived; the peer learns by our request.
-                self.reset_streams(list(request.stream_ids or self._queue.streams))
+                stream_ids = list(request.stream_ids or self._queue.streams)
+                self._context.events.append(OutgoingResetRequested(stream_ids))
+                self.reset_streams(stream_ids)
                 self._answer(request.request_seq, ResetResult.PERFORMED)
             case AddOutgoingStreams() if type(request) is AddOutgoingStreams:
                 self._receiver.inbound_streams = min(self._receiver.inbound_streams + request.count, MAX_STREAMS)
