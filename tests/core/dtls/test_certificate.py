@@ -86,3 +86,13 @@ def test_keys_of_other_kinds_are_not_generated():
 
 def test_a_certificate_does_not_show_its_key(certificate):
     assert repr(certificate) == f"<Certificate {certificate.fingerprints()[0]}>"
+
+
+def test_a_certificate_with_any_bit_flipped_is_refused_with_the_documented_error_if_at_all(certificate):
+    for position in range(len(certificate.der)):
+        damaged = bytearray(certificate.der)
+        damaged[position] ^= 1
+        try:
+            Certificate.from_pem(ssl.DER_cert_to_PEM_cert(bytes(damaged)), certificate.private_key_pem)
+        except UsageError:
+            pass

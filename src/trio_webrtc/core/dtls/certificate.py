@@ -70,8 +70,9 @@ class Certificate:
         """
         try:
             loaded = x509.load_pem_x509_certificate(_as_bytes(certificate))
+            loaded.public_key()  # is parsed only now
             private_key = serialization.load_pem_private_key(_as_bytes(key), password)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise UsageError(f"certificate or private key cannot be read: {error}") from error
         if not isinstance(private_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise UsageError("the private key of a certificate must be ECDSA or RSA")
