@@ -9,6 +9,8 @@ import google_crc32c
 
 from .notation import Item, Value
 
+PORT = 5000
+
 
 class Form(NamedTuple):
     """The type of a chunk, parameter or cause, and the numbers that it begins with."""
@@ -57,6 +59,8 @@ ITEMS = {
     "PROTOCOL_VIOLATION": Form(13),
 }
 _WORDS = {"IPv4": 5, "IPv6": 6, **{name: form.type for name, form in CHUNKS.items()}}
+STATE_COOKIE = ITEMS["STATE_COOKIE"].type
+
 _FLAGS = {"E": 1, "B": 2, "U": 4, "I": 8, "T": 1}
 
 EXTENSIONS = {0x8008, 0xC000}
@@ -68,7 +72,7 @@ EXTENSIONS = {0x8008, 0xC000}
 
 def encode_packet(chunks: list[Item] | bytes, tag: int, *, bad_checksum: bool = False) -> bytes:
     body = chunks if isinstance(chunks, bytes) else b"".join(map(encode_chunk, chunks))
-    header = struct.pack("!HHI", 5000, 5000, tag)
+    header = struct.pack("!HHI", PORT, PORT, tag)
     checksum = google_crc32c.value(header + bytes(4) + body) ^ bad_checksum
     return header + struct.pack("<I", checksum) + body
 
@@ -98,7 +102,7 @@ def _body(item: Item, form: Form) -> bytes:
     body = struct.pack(form.numbers, *(_number(fields.get(name, 0)) for name in form.names))
     for name, value in fields.items():
         match name, value:
-            case (("val" | "info"), (list() | bytes())):
+            case "val", (list() | bytes()):
                 body += bytes(value)
             case "gaps", _:
                 body += struct.pack("!HH", len(value), len(fields["dups"]))
