@@ -87,6 +87,8 @@ class Configuration:
     """First and last UDP port to bind to. None: whatever the system gives."""
     announced_hosts: Sequence[str] = ()
     """Addresses to tell the peer in place of the local ones: those of a one-to-one NAT or a container's host."""
+    resolve_local_names: bool = True
+    """Whether to ask the local network for the addresses behind the names (.local, RFC 6762) that browsers signal."""
     ice_credentials: tuple[str, str] | None = None
     """Username fragment and password (RFC 8445 §5.3). None: made from randomness."""
 
@@ -105,7 +107,7 @@ class Configuration:
     max_message_size: int = 262_144
     """The largest message to take from the peer, announced to it (RFC 8841 §6)."""
     high_water_mark: int = 1_048_576
-    """`send()` waits while a channel has this much accepted and not yet acknowledged."""
+    """`send()` waits while a channel has this much accepted and not yet sent for the first time."""
 
     capture_folder: str | PathLike[str] | None = None
     """Where each connection writes its decrypted packets (pcapng) and its DTLS secrets (NSS key log). To find faults

@@ -30,6 +30,7 @@ from trio_webrtc.core.peer import (
     ConnectionStateChanged,
     Ended,
     GatheringStarted,
+    NameFound,
     NegotiationNeeded,
     PeerCore,
     PeerSettings,
@@ -40,6 +41,7 @@ from trio_webrtc.errors import CloseReason, ConnectionFailedError, FailureReason
 from trio_webrtc.shell.capture import Capture, open_capture
 from trio_webrtc.shell.gathering import GatheringSettings, gather
 from trio_webrtc.shell.host import HOST_NETWORK
+from trio_webrtc.shell.mdns import NameResolver
 from trio_webrtc.shell.network import Network
 from trio_webrtc.shell.path import Path, open_path
 from trio_webrtc.shell.scope import scope
@@ -125,6 +127,7 @@ class PeerConnection:
         self._core = PeerCore(settings=settings, rng=self._rng, now=trio.current_time())
         self._path = Path(self._core, deliver=self._deliver, close_timeout=configuration.close_timeout)
         self._is_gathering = False
+        self._names = NameResolver(network, configuration.interface_filter, self._resolved)
         self._channels: dict[Channel, DataChannel] = {}
         self._arriving, self.incoming_data_channels = trio.open_memory_channel[DataChannel](
             configuration.max_incoming_channels
@@ -288,6 +291,9 @@ class PeerConnection:
         while self._gathering_state != "complete":
             self._check_open()
             await self._news.park()
+
+    def _resolved(self, name: str, host: str) -> None:
+        self._path.tell(self._core.resolve_name, name, host, trio.current_time())
 
     def _gathering_settings(self) -> GatheringSettings:
         return GatheringSettings(
@@ -467,6 +473,9 @@ class PeerConnection:
                     self._gathering_state = "gathering"
                 case ConnectionStateChanged(state):
                     self._state.set(state.value)
+                case NameFound(name):
+                    if self._configuration.resolve_local_names and self._names.ask(name):
+                        self._path.start_soon(self._names.run)
                 case NegotiationNeeded():
                     self._offers_due.set(None)
                 case Ended():

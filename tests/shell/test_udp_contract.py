@@ -234,3 +234,19 @@ async def test_loopback_is_among_the_interfaces(network):
 @pytest.mark.parametrize("literal", HOSTS)
 async def test_an_address_in_text_form_resolves_to_itself(network, literal):
     assert list(await network.resolve(literal, 3478)) == [(literal, 3478)]
+
+
+async def test_who_has_joined_a_group_hears_what_is_sent_there(network):
+    group = "224.0.0.251"  # Linux has no way to IPv6 groups on its loopback interface
+    interface = next(found for found in network.interfaces() if found.address == "127.0.0.1")
+    port = 5399  # of no service that may be running
+    with contextlib.closing(network.open_multicast((group, port), interface)) as left:
+        with contextlib.closing(network.open_multicast((group, port), interface)) as right:
+            left.send((group, port), b"to all", None, None)
+            for member in (left, right):
+                arrival = await receive_one(member)
+                assert arrival.data == b"to all"
+                assert arrival.from_[1] == port
+                assert arrival.from_[0] != group
+        left.send((group, port), b"again", None, None)
+        assert (await receive_one(left)).data == b"again"

@@ -4,6 +4,7 @@ Datagrams are told apart on their way in (RFC 7983), and the goodbyes are ordere
 its goodbye on one stack when it comes up, so that they leave innermost first, however the connection ends.
 """
 
+import copy
 import enum
 import random
 from collections import deque
@@ -12,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from trio_webrtc.core import datachannel, dtls, ice, jsep, sctp
+from trio_webrtc.core import datachannel, dtls, ice, jsep, mdns, sctp
 from trio_webrtc.core.contract import (
     MAX_RUN_BYTES,
     Address,
@@ -96,6 +97,13 @@ class NegotiationNeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class NameFound:
+    """The peer has a candidate with a name of the local network, whose address `resolve_name()` wants to know."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The connection is over."""
 
@@ -109,6 +117,7 @@ PeerEvent = (
     | ice.LocalCandidateGathered
     | ice.GatheringCompleted
     | NegotiationNeeded
+    | NameFound
     | datachannel.ChannelArrived
     | datachannel.ChannelRefused
     | datachannel.ChannelsChanged
@@ -185,6 +194,7 @@ class PeerCore:
             maxlen=settings.ice_settings.max_remote_candidates
         )
         self._added_candidates: set[str] = set()
+        self._named_candidates: deque[ice.Candidate] = deque(maxlen=mdns.MAX_NAMES)
         self._wants_candidates = False
         self._negotiation_was_needed = False
         self._timers: TimerTable[_Timer] = TimerTable()
@@ -371,6 +381,15 @@ class PeerCore:
             self._early_candidates.append((line, mid, index, ufrag))
         self._advance(now)
 
+    def resolve_name(self, name: str, host: str, now: float) -> None:
+        """Learn the address behind a name that a candidate of the peer's has."""
+        for candidate in self._named_candidates:
+            if candidate.host.lower() == name.lower():
+                resolved = copy.copy(candidate)
+                resolved.host = host
+                self.agent.add_remote_candidate(resolved, now)
+        self._advance(now)
+
     def restart_ice(self, now: float) -> None:
         """Have the next offer bring new credentials."""
         if self._wants_candidates:  # else there is nothing yet to start again
@@ -452,14 +471,14 @@ class PeerCore:
             return
         self._candidate_lines.clear()
         self._gathering_is_complete = False
-        self._added_candidates.clear()
+        self._forget_candidates()
         self._events.append(GatheringStarted())
         self.agent.restart(now, credentials)
 
     def _use_remote(self, remote: jsep.RemoteTransport, now: float) -> None:
         credentials = _credentials_of(remote)
         if credentials != self.agent.remote_credentials:
-            self._added_candidates.clear()
+            self._forget_candidates()
             self.agent.set_remote_credentials(credentials, lite=remote.lite, now=now)
         for line in remote.candidates:
             try:
@@ -487,6 +506,14 @@ class PeerCore:
         if line not in self._added_candidates:
             self._added_candidates.add(line)
             self.agent.add_remote_candidate(candidate, now)
+            if mdns.is_local_name(candidate.host):
+                self._named_candidates.append(candidate)
+                self._events.append(NameFound(candidate.host))
+
+    def _forget_candidates(self) -> None:
+        """Those of the peer so far are of a generation that is over."""
+        self._added_candidates.clear()
+        self._named_candidates.clear()
 
     def _begin_securing(self, remote: jsep.RemoteTransport, role: jsep.DtlsRole, now: float) -> None:
         assert isinstance(self.stage, Negotiating)

@@ -1,6 +1,7 @@
 """The kernel's network, as the rest of the package sees it."""
 
 import socket
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +23,22 @@ class HostNetwork:
     def open_udp(self, address: Address) -> KernelUdpSocket:
         """Bind a UDP socket, with port 0 to one that is free. Raises OSError."""
         return KernelUdpSocket(address)
+
+    def open_multicast(self, group: Address, interface: Interface) -> KernelUdpSocket:
+        """Join a multicast group on an interface, sharing its port with others. Raises OSError."""
+        host, port = group
+        is_ipv6 = ":" in host
+        if sys.platform == "win32":
+            bound = "::" if is_ipv6 else "0.0.0.0"
+        else:  # bound to the group, a socket hears nothing else
+            bound = f"{host}%{interface.name}" if is_ipv6 else host
+        opened = KernelUdpSocket((bound, port), shared=True)
+        try:
+            opened.join(host, interface)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """Ask the system's resolver, in a thread. Raises OSError.

@@ -76,6 +76,12 @@ class Network(Protocol):
     def open_udp(self, address: Address) -> UdpSocket:
         """Bind a UDP socket, with port 0 to one that is free. Raises OSError."""
 
+    def open_multicast(self, group: Address, interface: Interface) -> UdpSocket:
+        """Join a multicast group on an interface, with a socket that hears and sends there and shares the port.
+
+        Raises OSError.
+        """
+
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """Look up the addresses of a name, or of an address in text form. Raises OSError.
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import trio
 
 from trio_webrtc.core.contract import Address, split_run
-from trio_webrtc.shell.network import NO_ROOM, SOCKET_LOST, Arrival
+from trio_webrtc.shell.network import NO_ROOM, SOCKET_LOST, Arrival, Interface
 
 MAX_READS_PER_BATCH: Final = 64
 """Calls that read, before what was read is worked on."""
@@ -59,15 +59,16 @@ _SEGMENT_SIZE: Final = struct.Struct("@H")
 _GRO_SIZE: Final = struct.Struct("@i")
 _IN_PKTINFO: Final = struct.Struct("@i4s4s")  # interface index, local address, destination address
 _IN6_PKTINFO: Final = struct.Struct("@16si")  # destination address, interface index
+_INDEX: Final = struct.Struct("@I")
 
 _Ancillary = Iterable[tuple[int, int, bytes]]
 _SockAddr = tuple[Any, ...]
 
 
 class KernelUdpSocket:
-    """A bound UDP socket of the kernel's, which never blocks."""
+    """A bound UDP socket of the kernel's, which never blocks. If `shared`, others may bind to the same address."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, shared: bool = False) -> None:
         host = address[0]
         self._ipv6 = ":" in host
         self._known_addresses: dict[Address, _SockAddr] = {}
@@ -77,12 +78,30 @@ class KernelUdpSocket:
             self._socket.setblocking(False)
             if self._ipv6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if shared:
+                self._share()
             self._socket.bind(self._sockaddr(address))
             self._configure(wildcard=ipaddress.ip_address(host.partition("%")[0]).is_unspecified)
         except BaseException:
             self._socket.close()
             raise
         self.local_address: Address = text_address(self._socket.getsockname())
+
+    def _share(self) -> None:
+        for option in (socket.SO_REUSEADDR, getattr(socket, "SO_REUSEPORT", None)):
+            self._try_option(socket.SOL_SOCKET, option, 1)
+
+    def join(self, group: str, interface: Interface) -> None:
+        """Receive what is sent to a multicast group on an interface, and send to groups there. Raises OSError."""
+        packed = ipaddress.ip_address(group).packed
+        if self._ipv6:
+            index = socket.if_nametoindex(interface.name)
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, packed + _INDEX.pack(index))
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        else:
+            own = ipaddress.IPv4Address(interface.address).packed
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, packed + own)
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
 
     def _configure(self, *, wildcard: bool) -> None:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):

@@ -15,6 +15,7 @@ What it is not: there are no routers and no address translation, and it never fr
 
 import errno
 import heapq
+import ipaddress
 import itertools
 import math
 import os
@@ -105,7 +106,12 @@ class VirtualNetwork:
     def open_sockets(self) -> "list[VirtualUdpSocket]":
         """The sockets that nobody has closed yet."""
         hosts = dict.fromkeys(self._hosts.values())
-        return [socket for host in hosts for socket in dict.fromkeys(host.sockets.values())]
+        return [
+            socket
+            for host in hosts
+            for sockets in (host.sockets.values(), *host.members.values())
+            for socket in sockets
+        ]
 
     def find_host(self, host: str) -> "VirtualHost | None":
         """The host that has an address or name, if there is one."""
@@ -114,13 +120,29 @@ class VirtualNetwork:
 
     def carry(self, sender: "VirtualHost", from_: Address, to: Address, data: bytes) -> None:
         """Let a datagram meet its fate. Called by sockets."""
+        if ipaddress.ip_address(to[0]).is_multicast:
+            for host in dict.fromkeys(self._hosts.values()):
+                for member in host.members.get(to, ()):
+                    self._carry(sender, from_, to, data, host, member)
+        else:
+            receiver = self._hosts.get(to[0])
+            socket = None if receiver is None else receiver.find_socket(to)
+            self._carry(sender, from_, to, data, receiver, socket)
+
+    def _carry(
+        self,
+        sender: "VirtualHost",
+        from_: Address,
+        to: Address,
+        data: bytes,
+        receiver: "VirtualHost | None",
+        socket: "VirtualUdpSocket | None",
+    ) -> None:
         now = trio.current_time()
-        receiver = self._hosts.get(to[0])
         if receiver is None:
             fate = Fate.NOBODY_THERE
         else:
             fate, arrivals = self.link(sender, receiver).carry(len(data) + _header_size(to[0]), now)
-            socket = receiver.find_socket(to)
             if socket is not None:
                 for arrival in arrivals:
                     socket.put(_InFlight(arrival, next(self._sequence), from_, to[0], data))
@@ -142,6 +164,8 @@ class VirtualHost:
         self.bandwidth: float | None = None
         """Bytes per second that leave this host; None: no bottleneck. Its sockets refuse what they have no room for."""
         self.sockets: dict[Address, VirtualUdpSocket] = {}
+        self.members: dict[Address, list[VirtualUdpSocket]] = {}
+        """The sockets that have joined a multicast group."""
         self._blocked = False
         self._busy_until = 0.0
         self._free_ports = itertools.count(FIRST_FREE_PORT)
@@ -176,6 +200,12 @@ class VirtualHost:
         socket = self.sockets[host, port] = VirtualUdpSocket(self, (host, port))
         return socket
 
+    def open_multicast(self, group: Address, interface: Interface) -> "VirtualUdpSocket":
+        """Join a multicast group; every host of the network that has joined it hears what is sent there."""
+        socket = VirtualUdpSocket(self, group, source=interface.address)
+        self.members.setdefault(group, []).append(socket)
+        return socket
+
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """Look up a host of the same network by its name or one of its addresses. Raises OSError."""
         await trio.sleep(self.network.lookup_delay)
@@ -208,8 +238,9 @@ class _InFlight(NamedTuple):
 class VirtualUdpSocket:
     """A bound UDP socket of a virtual host."""
 
-    def __init__(self, host: VirtualHost, address: Address) -> None:
+    def __init__(self, host: VirtualHost, address: Address, *, source: str | None = None) -> None:
         self.local_address = address
+        self._source = source
         self._host = host
         self._closed = False
         self._in_flight: list[_InFlight] = []
@@ -225,7 +256,9 @@ class VirtualUdpSocket:
         host, port = self.local_address
         if (":" in to[0]) != (":" in host):
             raise _os_error(errno.EAFNOSUPPORT)
-        if _is_wildcard(host):
+        if self._source is not None:
+            host = self._source
+        elif _is_wildcard(host):
             host = from_host or self._default_source(host)
         taken, now = 0, trio.current_time()
         for datagram in split_run(data, segment_size):
@@ -314,7 +347,10 @@ class VirtualUdpSocket:
         if not self._closed:
             self._closed = True
             self._in_flight.clear()
-            del self._host.sockets[self.local_address]
+            if self._source is None:
+                del self._host.sockets[self.local_address]
+            else:
+                self._host.members[self.local_address].remove(self)
             self._host.network.log.append(SocketClosed(trio.current_time(), self.local_address))
             self._reader.look_at(-math.inf)
             self._writer.look_at(-math.inf)
