@@ -5,8 +5,14 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 T = TypeVar("T")
+
+if settings.get_current_profile_name() == "default":  # with CI set, Hypothesis is patient by itself
+    # A busy machine must not look like a bug.
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 class Require(Protocol):
