@@ -207,6 +207,34 @@ def respond(pair, number, result):
     pair.a.receive_datagrams([response], pair.now)
 
 
+def test_a_peer_may_ask_for_more_while_its_first_reset_has_to_wait():
+    pair = connected(settings=SctpSettings(initial_tsn=TSN))
+    for stream_id in (5, 6):
+        pair.a.send(stream_id, 51, b"late", now=pair.now)
+        pair.drain()
+    late = [item.packet for item in pair.in_flight]
+    for number, stream_id in enumerate((5, 6)):
+        ask(pair, OutgoingResetRequest(TSN + number, TSN - 1, TSN + number, (stream_id,)))
+        assert answer(pair) == ReconfigResponse(TSN + number, ResetResult.IN_PROGRESS)
+    pair.b.receive_datagrams(late[:1], pair.now)
+    assert events(pair.b) == [IncomingStreamsReset((5,))]
+    assert answer(pair) == ReconfigResponse(TSN, ResetResult.PERFORMED)
+    ask(pair, OutgoingResetRequest(TSN + 1, TSN - 1, TSN + 1, (6,)))
+    assert answer(pair) == ReconfigResponse(TSN + 1, ResetResult.IN_PROGRESS)
+    pair.b.receive_datagrams(late[1:], pair.now)
+    assert events(pair.b) == [IncomingStreamsReset((6,))]
+    assert answer(pair) == ReconfigResponse(TSN + 1, ResetResult.PERFORMED)
+
+
+def test_a_peer_that_announces_resets_without_end_is_told_to_wait():
+    pair = connected(settings=SctpSettings(initial_tsn=TSN))
+    results = []
+    for number in range(20):
+        ask(pair, OutgoingResetRequest(TSN + number, TSN - 1, TSN + number, (number,)))
+        results.append(answer(pair).result)
+    assert results == [ResetResult.IN_PROGRESS] * 16 + [ResetResult.ALREADY_IN_PROGRESS] * 4
+
+
 def test_what_comes_after_a_reset_waits_for_it():
     pair = connected(settings=SctpSettings(initial_tsn=TSN))
     ask(pair, OutgoingResetRequest(TSN, TSN - 1, TSN, (5,)))

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from trio_webrtc.core.sctp import Aborted, Failed, SctpSettings, ShutDown
-from trio_webrtc.core.sctp.chunks import AbortChunk, DataChunk, ShutdownCompleteChunk
+from trio_webrtc.core.sctp.chunks import AbortChunk, DataChunk, ShutdownAckChunk, ShutdownChunk, ShutdownCompleteChunk
 from trio_webrtc.core.sctp.states import ShutdownAckSent, ShutdownSent
 from trio_webrtc.errors import UsageError
 
@@ -106,6 +106,26 @@ def test_a_peer_that_has_not_heard_of_the_end_is_told_again():
     pair.a.send(1, 51, b"anybody there?", now=pair.now)
     pair.exchange()
     assert events(pair.a) == [Aborted(by_peer=True, reason="no reason given")]
+
+
+def test_a_peer_that_may_have_forgotten_us_hears_nothing_but_that_we_are_done():
+    """A heartbeat would get an ABORT for an answer, and a graceful end would look like another one."""
+    pair = connected()
+    pair.b.reset_streams([1], pair.now)
+    pair.b.poll_transmits(pair.now, 10)
+    pair.a.shutdown(pair.now)
+    pair.drain()
+    pair.deliver()
+    assert isinstance(pair.b.state, ShutdownAckSent)
+    said = set()
+    while not pair.b.is_ended:
+        said.update(type_ for item in pair.in_flight for type_ in chunk_types(item.packet))
+        pair.lose_all()
+        due = pair.b.next_timeout()
+        pair.b.handle_timeout(due)
+        pair.now = due
+        pair.drain()
+    assert said <= {ShutdownChunk.TYPE, ShutdownAckChunk.TYPE, AbortChunk.TYPE}
 
 
 def test_shutdown_before_the_association_is_up_ends_it_quietly():

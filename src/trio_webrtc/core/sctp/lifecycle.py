@@ -7,14 +7,14 @@ Setting up (`Setup`) and tearing down (`Teardown`) say what the next state is. F
 from trio_webrtc.core.sctp import events
 from trio_webrtc.core.sctp.causes import describe, user_initiated_abort
 from trio_webrtc.core.sctp.chunks.abort import AbortChunk
-from trio_webrtc.core.sctp.context import Context
+from trio_webrtc.core.sctp.context import Context, Timer
 from trio_webrtc.core.sctp.events import SctpEvent
 from trio_webrtc.core.sctp.heartbeats import Heartbeats
 from trio_webrtc.core.sctp.link import Link
 from trio_webrtc.core.sctp.parameters import Parameter
 from trio_webrtc.core.sctp.send_queue import SendQueue
 from trio_webrtc.core.sctp.setup import Setup
-from trio_webrtc.core.sctp.states import Closed, Ended, Established, Linked, State
+from trio_webrtc.core.sctp.states import Closed, Ended, Established, Linked, ShutdownAckSent, State
 from trio_webrtc.core.sctp.teardown import Teardown
 
 
@@ -78,6 +78,11 @@ class Lifecycle:
             self._queue.end()
         elif isinstance(state, Established):
             self.heartbeats.start(now)
+        elif isinstance(state, ShutdownAckSent):
+            # The peer may have forgotten us after a SHUTDOWN COMPLETE that was lost: of all there is to say, only
+            # another SHUTDOWN ACK gets the same answer again, and no ABORT (RFC 9260 §8.4).
+            self._context.timers.cancel(Timer.HEARTBEAT)
+            self._context.timers.cancel(Timer.RECONFIG)
 
     def advance(self, now: float) -> None:
         """Do what has become possible."""

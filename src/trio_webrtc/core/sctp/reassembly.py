@@ -5,7 +5,7 @@ order. TSNs are unwrapped here. Everything held counts `MESSAGE_OVERHEAD` beside
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +65,7 @@ class ResetBarrier:
     """The peer has announced to start some streams afresh after a TSN that has not been reached yet."""
 
     after_tsn: int
-    stream_ids: Collection[int]
+    stream_ids: Sequence[int]
 
 
 class Reassembly:
@@ -82,12 +82,12 @@ class Reassembly:
         self._next_seq: dict[int, int] = {}
         self._out_of_order: dict[int, dict[int, Message | None]] = {}
         """Per stream, whole messages by sequence number; None stands for one that was too large."""
-        self._barrier: ResetBarrier | None = None
-        self._behind_barrier: list[Fragments] = []
+        self._barriers: deque[ResetBarrier] = deque()
+        self._behind_barriers: list[Fragments] = []
 
     def add(self, tsn: int, chunk: DataChunk) -> None:
         """Take a chunk that has not arrived before."""
-        if chunk.flags & _WHOLE == _WHOLE and self._barrier is None:
+        if chunk.flags & _WHOLE == _WHOLE and not self._barriers:
             size = len(chunk.payload)
             if size <= self._context.settings.max_message_size:
                 message = Message(chunk.stream_id, chunk.ppid, chunk.payload, size + MESSAGE_OVERHEAD)
@@ -113,18 +113,17 @@ class Reassembly:
             if distance16(self._next_seq.get(stream_id, 0), stream_seq) >= 0:
                 self._skip_in_order(stream_id, stream_seq)
 
-    def set_barrier(self, barrier: ResetBarrier) -> None:
+    def add_barrier(self, barrier: ResetBarrier) -> None:
         """Keep back what comes after the barrier on its streams (RFC 6525 §5.2.2)."""
-        self._barrier = barrier
+        self._barriers.append(barrier)
 
-    def reset(self, stream_ids: Collection[int]) -> None:
-        """These streams start afresh, from sequence number 0; what was kept behind the barrier follows."""
-        for stream_id in stream_ids:
+    def pass_barrier(self) -> None:
+        """The streams of the first barrier start afresh, from sequence number 0; what was kept behind it follows."""
+        for stream_id in self._barriers.popleft().stream_ids:
             self._next_seq.pop(stream_id, None)
             for message in self._out_of_order.pop(stream_id, {}).values():
                 self.held -= message.cost if message is not None else 0
-        self._barrier = None
-        behind, self._behind_barrier = self._behind_barrier, []
+        behind, self._behind_barriers = self._behind_barriers, []
         for fragments in behind:
             self.held -= fragments.cost
             self._complete(fragments)
@@ -157,11 +156,12 @@ class Reassembly:
     # -- whole messages ------------------------------------------------------------------------------------------
 
     def _complete(self, whole: Fragments) -> None:
-        barrier, stream_id = self._barrier, whole.stream_id
-        if barrier is not None and whole.first_tsn > barrier.after_tsn and stream_id in barrier.stream_ids:
-            self._behind_barrier.append(whole)
-            self.held += whole.cost
-            return
+        stream_id = whole.stream_id
+        for barrier in self._barriers:
+            if whole.first_tsn > barrier.after_tsn and stream_id in barrier.stream_ids:
+                self._behind_barriers.append(whole)
+                self.held += whole.cost
+                return
         message = None
         if whole.parts is not None:
             message = Message(stream_id, whole.ppid, b"".join(whole.parts), whole.size + MESSAGE_OVERHEAD)

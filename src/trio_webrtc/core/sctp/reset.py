@@ -1,5 +1,6 @@
 """Starting streams afresh, in both directions (RFC 6525). Closing a data channel means this (RFC 8831 §6.7)."""
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 from trio_webrtc.core.sctp.chunks.reconfig import (
@@ -31,16 +32,21 @@ MAX_STREAMS_PER_REQUEST = 200
 """Streams reset by one request, so that it fits into any packet; the next request takes the next ones."""
 
 
+MAX_ANNOUNCED_RESETS = 16
+"""Requests of the peer's that may wait at once for data which it sent before: usrsctp takes "In progress" for an
+answer, and goes on to its next request."""
+
+
 @dataclass(slots=True)
 class _Announced:
     """A request of the peer's that waits for data which it sent before."""
 
     request: OutgoingResetRequest
-    last_tsn: int
+    barrier: ResetBarrier
 
 
 class Resetter:
-    """One request of ours is under way at a time (RFC 6525 §5.1.1), and at most one of the peer's."""
+    """One request of ours is under way at a time (RFC 6525 §5.1.1); the peer's are performed in their order."""
 
     def __init__(
         self,
@@ -67,7 +73,7 @@ class Resetter:
         """Whether the peer has answered that it will reset them later."""
         self._next_peer_seq = peer_initial_tsn
         self._last_response: ReconfigResponse | None = None
-        self._announced: _Announced | None = None
+        self._announced: deque[_Announced] = deque()
         self._told_to_wait: OutgoingResetRequest | None = None
         """The peer's last request, if it had to wait."""
 
@@ -162,7 +168,7 @@ class Resetter:
                 # RFC 6525 §5.2.1: asked again, so our answer was lost, or was not the last word.
                 self._context.outbox.send(ReconfigChunk((self._last_response,)))
             else:
-                self._answer(parameter.request_seq, ResetResult.BAD_SEQUENCE_NUMBER, remember=False)
+                self._answer(parameter.request_seq, ResetResult.BAD_SEQUENCE_NUMBER)
 
     def _on_request(
         self,
@@ -187,43 +193,49 @@ class Resetter:
                 self._answer(request.request_seq, ResetResult.DENIED)
 
     def _on_outgoing_reset(self, request: OutgoingResetRequest) -> None:
-        receiver, earlier = self._receiver, self._told_to_wait
-        if (
-            earlier is not None
-            and self._announced is None
-            and (earlier.last_assigned_tsn, earlier.stream_ids) == (request.last_assigned_tsn, request.stream_ids)
-        ):
-            # Told to wait, the peer asks again under a new number, not having heard that it is done. Once is enough:
-            # the streams may be in use again.
-            self._answer(request.request_seq, ResetResult.PERFORMED)
-            return
-        last_tsn = receiver.cumulative_tsn + distance32(receiver.cumulative_tsn, request.last_assigned_tsn)
-        self._announced = _Announced(request, last_tsn)
-        self._told_to_wait = None
-        if last_tsn > receiver.cumulative_tsn:
-            # RFC 6525 §5.2.2: what was sent before the reset has to arrive first.
-            self._told_to_wait = request
-            receiver.reassembly.set_barrier(ResetBarrier(last_tsn, self._named_streams(request)))
+        told_to_wait, self._told_to_wait = self._told_to_wait, None
+        if told_to_wait is not None and _is_repeat(request, told_to_wait):
+            self._on_repeat(request)
+        elif len(self._announced) == MAX_ANNOUNCED_RESETS:
+            self._answer(request.request_seq, ResetResult.ALREADY_IN_PROGRESS)
+        else:
+            cumulative, reassembly = self._receiver.cumulative_tsn, self._receiver.reassembly
+            last_tsn = cumulative + distance32(cumulative, request.last_assigned_tsn)
+            barrier = ResetBarrier(last_tsn, request.stream_ids or range(self._receiver.inbound_streams))
+            reassembly.add_barrier(barrier)
+            self._announced.append(_Announced(request, barrier))
+            self.perform_announced()
+            if self._announced:
+                # RFC 6525 §5.2.2: what was sent before the reset has to arrive first.
+                self._told_to_wait = request
+                self._answer(request.request_seq, ResetResult.IN_PROGRESS)
+
+    def _on_repeat(self, request: OutgoingResetRequest) -> None:
+        """Told to wait, the peer asks again under a new number. Once is enough: the streams may be in use again."""
+        self._told_to_wait = request
+        if self._announced:
+            self._announced[-1].request = request
             self._answer(request.request_seq, ResetResult.IN_PROGRESS)
-        self.perform_announced()
+        else:
+            self._answer(request.request_seq, ResetResult.PERFORMED)
 
     def perform_announced(self) -> None:
-        """Perform the peer's reset, if all that it sent before has arrived. Cheap to call when there is none."""
-        announced, receiver = self._announced, self._receiver
-        if announced is None or receiver.cumulative_tsn < announced.last_tsn:
-            return
-        self._announced = None
-        stream_ids = self._named_streams(announced.request)
-        # Told between the messages of the old streams, which are delivered, and those of the new, kept back so far.
-        self._context.events.append(IncomingStreamsReset(stream_ids))
-        receiver.reassembly.reset(stream_ids)
-        self._answer(announced.request.request_seq, ResetResult.PERFORMED)
+        """Perform the peer's resets for which all that it sent before has arrived. Cheap to call when there is none."""
+        receiver, announced = self._receiver, self._announced
+        while announced and receiver.cumulative_tsn >= announced[0].barrier.after_tsn:
+            performed = announced.popleft()
+            # Told between the messages of the old streams, which are delivered, and those of the new, kept back so far.
+            self._context.events.append(IncomingStreamsReset(performed.barrier.stream_ids))
+            receiver.reassembly.pass_barrier()
+            self._answer(performed.request.request_seq, ResetResult.PERFORMED)
 
-    def _named_streams(self, request: OutgoingResetRequest) -> tuple[int, ...] | range:
-        return request.stream_ids or range(self._receiver.inbound_streams)
-
-    def _answer(self, request_seq: int, result: ResetResult, *, remember: bool = True) -> None:
+    def _answer(self, request_seq: int, result: ResetResult) -> None:
         response = ReconfigResponse(request_seq, result)
-        if remember:
+        if request_seq == add32(self._next_peer_seq, -1):
             self._last_response = response
         self._context.outbox.send(ReconfigChunk((response,)))
+
+
+def _is_repeat(request: OutgoingResetRequest, earlier: OutgoingResetRequest) -> bool:
+    """Whether a request asks for the very thing that an earlier one asked for."""
+    return (request.last_assigned_tsn, request.stream_ids) == (earlier.last_assigned_tsn, earlier.stream_ids)
