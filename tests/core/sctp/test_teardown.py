@@ -128,6 +128,21 @@ def test_a_peer_that_may_have_forgotten_us_hears_nothing_but_that_we_are_done():
     assert said <= {ShutdownChunk.TYPE, ShutdownAckChunk.TYPE, AbortChunk.TYPE}
 
 
+def test_a_shutdown_that_was_overtaken_does_not_turn_a_graceful_end_into_an_abort():
+    pair = connected()
+    pair.a.shutdown(pair.now)
+    pair.b.shutdown(pair.now)
+    pair.drain()
+    pair.deliver(1)
+    pair.deliver(1)  # SHUTDOWN ACK overtakes SHUTDOWN
+    assert pair.b.is_ended
+    pair.deliver(0)
+    pair.lose(0)  # SHUTDOWN COMPLETE
+    assert chunk_types(pair.in_flight[0].packet) == [AbortChunk.TYPE]
+    pair.exchange()
+    assert events(pair.a) == events(pair.b) == [ShutDown()]
+
+
 def test_shutdown_before_the_association_is_up_ends_it_quietly():
     pair = SctpPair()
     pair.a.connect(pair.now)

@@ -107,8 +107,13 @@ class Lifecycle:
             self._finish(cause, events.Aborted(by_peer=False, reason=reason), now)
 
     def aborted_by_peer(self, chunk: AbortChunk, now: float) -> None:
-        """The peer has ended it at once."""
-        self._finish(None, events.Aborted(by_peer=True, reason=describe(chunk.causes)), now)
+        """The peer has ended it at once, or has forgotten it."""
+        event: SctpEvent = events.Aborted(by_peer=True, reason=describe(chunk.causes))
+        if isinstance(self.state, ShutdownAckSent):
+            # Neither side had anything left to say. The peer has finished, and takes a late SHUTDOWN of ours, from when
+            # both began to end it, for one out of the blue (RFC 9260 §8.4).
+            event = events.ShutDown()
+        self._finish(None, event, now)
 
     def _finish(self, cause: Parameter | None, event: SctpEvent, now: float) -> None:
         """Say so to the peer, if there is a cause and the peer knows us."""
