@@ -175,10 +175,10 @@ def measure_crowd(command: Sequence[str], pairs: int) -> Crowd:
         alone = []
         for _ in range(10):
             stack.tell("connect", pairs=1)
-            alone += stack.wait_for("connected")["seconds"]
+            alone.append(stack.wait_for("connected")["seconds"])
         before = stack.resident_bytes()
         stack.tell("connect", pairs=pairs)
-        seconds = max(stack.wait_for("connected")["seconds"])
+        seconds = stack.wait_for("connected")["seconds"]
         return Crowd(
             name=stack.name,
             seconds_alone=statistics.median(alone),

@@ -50,6 +50,10 @@ class Peer:
     def describe(self, kind: Description.Type) -> str:
         """Make a description."""
         self.connection.set_local_description(kind)
+        return self.description()
+
+    def description(self) -> str:
+        """The description that was made, when it is complete."""
         self._gathered.wait()
         return str(self.connection.local_description())
 
@@ -100,16 +104,25 @@ def ping(peer: Peer, count: int) -> None:
     tell("pinged", seconds=round_trips)
 
 
-def connect(kept: list[Peer], seconds: list[float]) -> None:
-    """Connect two peers of this process, and keep them."""
+def connect(pairs: int) -> list[Peer]:
+    """Connect pairs of peers of this process, all at once."""
     began = perf_counter()
-    left, right = Peer(), Peer()
-    kept += [left, right]
-    left.open_channel()
-    right.take(left.describe(Description.Type.Offer), Description.Type.Offer)
-    left.take(right.describe(Description.Type.Answer), Description.Type.Answer)
-    left.opened.wait()
-    seconds.append(perf_counter() - began)
+    lefts, rights = [Peer() for _ in range(pairs)], [Peer() for _ in range(pairs)]
+    for left in lefts:
+        left.open_channel()
+    # One step of all after the other: many threads here and those of libdatachannel may end up waiting for each other.
+    for kind, speakers, listeners in (
+        (Description.Type.Offer, lefts, rights),
+        (Description.Type.Answer, rights, lefts),
+    ):
+        for speaker in speakers:
+            speaker.connection.set_local_description(kind)
+        for speaker, listener in zip(speakers, listeners, strict=True):
+            listener.take(speaker.description(), kind)
+    for left in lefts:
+        left.opened.wait()
+    tell("connected", seconds=perf_counter() - began)
+    return lefts + rights
 
 
 def main() -> None:
@@ -135,13 +148,7 @@ def main() -> None:
             case {"do": "ping", "count": count}:
                 ping(peer, count)
             case {"do": "connect", "pairs": pairs}:
-                taken: list[float] = []
-                threads = [threading.Thread(target=connect, args=(kept, taken)) for _ in range(pairs)]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
-                tell("connected", seconds=taken)
+                kept += connect(pairs)
     for member in kept:
         member.connection.close()
 

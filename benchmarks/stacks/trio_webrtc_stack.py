@@ -61,17 +61,14 @@ async def ping(channel: DataChannel, count: int) -> None:
     tell("pinged", seconds=round_trips)
 
 
-async def connect(seconds: list[float], enough: trio.Event, pairs: int) -> None:
+async def connect(*, task_status: trio.TaskStatus[None]) -> None:
     """Connect two peers of this process, and keep them until cancelled."""
-    began = perf_counter()
     async with open_peer_connection() as left, open_peer_connection() as right:
         channel = left.create_data_channel("benchmark")
         await right.set_remote_description(await describe(left))
         await left.set_remote_description(await describe(right))
         await channel.wait_open()
-        seconds.append(perf_counter() - began)
-        if len(seconds) == pairs:
-            enough.set()
+        task_status.started()
         await trio.sleep_forever()
 
 
@@ -101,12 +98,11 @@ async def main() -> None:
                 case {"do": "ping", "count": count}:
                     await ping(channel, count)
                 case {"do": "connect", "pairs": pairs}:
-                    taken: list[float] = []
-                    enough = trio.Event()
-                    for _ in range(pairs):
-                        nursery.start_soon(connect, taken, enough, pairs)
-                    await enough.wait()
-                    tell("connected", seconds=taken)
+                    began = perf_counter()
+                    async with trio.open_nursery() as starting:
+                        for _ in range(pairs):
+                            starting.start_soon(nursery.start, connect)
+                    tell("connected", seconds=perf_counter() - began)
         nursery.cancel_scope.cancel()
 
 
