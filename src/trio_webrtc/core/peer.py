@@ -188,8 +188,10 @@ class PeerCore:
         self._credentials_to_answer: ice.Credentials | None = None
         """What our answer to the peer's offer has to bring."""
         self._agreed_remote_credentials: ice.Credentials | None = None
-        self._candidate_lines: list[str] = []
+        self._gathered: list[ice.LocalCandidateGathered] = []
         self._gathering_is_complete = False
+        self._credentials_of_told: ice.Credentials | None = None
+        """Those of the generation whose candidates the application is told of; None while there is none to tell."""
         self._early_candidates: deque[tuple[str, str | None, int | None, str | None]] = deque(
             maxlen=settings.ice_settings.max_remote_candidates
         )
@@ -409,7 +411,7 @@ class PeerCore:
 
     def describe(self, which: jsep.Which) -> tuple[jsep.Kind, str] | None:
         """Type and text of one of the four descriptions; local ones have the candidates gathered so far."""
-        return self._negotiation.describe(which, tuple(self._candidate_lines), self._gathering_is_complete)
+        return self._negotiation.describe(which, self._candidate_lines, self._gathering_is_complete)
 
     def describe_candidate(self, candidate: ice.Candidate) -> tuple[str, str | None, int | None, str]:
         """What signalling carries of a candidate: its line, its section's mid and index, its generation's ufrag."""
@@ -427,7 +429,7 @@ class PeerCore:
             ufrag=credentials.ufrag,
             password=credentials.password,
             fingerprints=tuple(map(str, self._settings.dtls_context.certificate.fingerprints())),
-            candidates=tuple(self._candidate_lines) if is_present else (),
+            candidates=self._candidate_lines if is_present else (),
             end_of_candidates=is_present and self._gathering_is_complete,
             max_message_size=self._settings.sctp_settings.max_message_size,
         )
@@ -449,12 +451,13 @@ class PeerCore:
             # RFC 8445 §6.1.1: whoever offers first controls, unless only the other can.
             remote_is_lite = applied.remote is not None and applied.remote.lite
             self.agent.set_controlling(is_offered_by_us or remote_is_lite, now)
+        self._follow_rollback(applied, now)
         if applied.local is not None and not is_offered_to_us:
             self._wants_candidates = True
             self._use_local(applied.local, now)
         # While an offer of ours is pending the peer has said nothing new: what it said before belongs to the generation
-        # before. And an offer of its own counts when it is answered, unless it is the first we hear of the peer.
-        is_heard = not is_offered_by_us and (not is_offered_to_us or self.agent.remote_credentials is None)
+        # before. And an offer of its own counts when it is answered, unless nothing has been agreed on yet.
+        is_heard = not is_offered_by_us and (not is_offered_to_us or self._agreed_remote_credentials is None)
         if applied.remote is not None and is_heard:
             self._use_remote(applied.remote, now)
         if applied.remote is not None and applied.dtls_role is not None and isinstance(self.stage, Negotiating):
@@ -465,20 +468,34 @@ class PeerCore:
                 self._next_credentials = None
         self._advance(now)
 
+    def _follow_rollback(self, applied: jsep.Applied, now: float) -> None:
+        """Return to what was agreed, in what an offer has changed already."""
+        if not applied.rolled_back:
+            return
+        if applied.local is None:
+            self._tell_candidates_of(None)
+        else:
+            self._use_local(applied.local, now)
+        if applied.remote is None:
+            self._forget_candidates()
+            self.agent.forget_remote(now)
+
     def _use_local(self, local: jsep.LocalTransport, now: float) -> None:
         credentials = _credentials_of(local)
-        if credentials == self.agent.local_credentials:
-            return
-        self._candidate_lines.clear()
-        self._gathering_is_complete = False
-        self._forget_candidates()
-        self._events.append(GatheringStarted())
-        self.agent.restart(now, credentials)
+        if credentials != self.agent.local_credentials:
+            self._forget_candidates()
+            self.agent.resume(now)
+        if credentials != self.agent.local_credentials:
+            self._gathered.clear()
+            self._gathering_is_complete = False
+            self.agent.restart(now, credentials)
+        self._tell_candidates_of(credentials)
 
     def _use_remote(self, remote: jsep.RemoteTransport, now: float) -> None:
         credentials = _credentials_of(remote)
         if credentials != self.agent.remote_credentials:
             self._forget_candidates()
+            self.agent.forget_remote(now)
             self.agent.set_remote_credentials(credentials, lite=remote.lite, now=now)
         for line in remote.candidates:
             try:
@@ -509,6 +526,27 @@ class PeerCore:
             if mdns.is_local_name(candidate.host):
                 self._named_candidates.append(candidate)
                 self._events.append(NameFound(candidate.host))
+
+    def _tell_candidates_of(self, credentials: ice.Credentials | None) -> None:
+        """Have the application signal what is gathered under these credentials, from the beginning."""
+        if credentials == self._credentials_of_told:
+            return
+        if self._credentials_of_told is not None:
+            self._events.append(GatheringStarted())
+        self._credentials_of_told = credentials
+        for event in self._gathered:
+            self._tell_gathered(event)
+        if self._gathering_is_complete:
+            self._tell_gathered(ice.GatheringCompleted())
+
+    def _tell_gathered(self, event: ice.LocalCandidateGathered | ice.GatheringCompleted) -> None:
+        # After the first offer is rolled back there is no section that a candidate could be of, until the next.
+        if self._credentials_of_told is not None:
+            self._events.append(event)
+
+    @property
+    def _candidate_lines(self) -> tuple[str, ...]:
+        return tuple(_candidate_line(gathered.candidate) for gathered in self._gathered)
 
     def _forget_candidates(self) -> None:
         """Those of the peer so far are of a generation that is over."""
@@ -621,12 +659,12 @@ class PeerCore:
     def _follow_ice(self, now: float) -> None:
         while (event := self.agent.poll_event()) is not None:
             match event:
-                case ice.LocalCandidateGathered(candidate):
-                    self._candidate_lines.append(_candidate_line(candidate))
-                    self._events.append(event)
+                case ice.LocalCandidateGathered():
+                    self._gathered.append(event)
+                    self._tell_gathered(event)
                 case ice.GatheringCompleted():
                     self._gathering_is_complete = True
-                    self._events.append(event)
+                    self._tell_gathered(event)
                 case ice.PairSelected(pair):
                     self._way = pair.via, pair.remote_address
                     if isinstance(self.stage, Securing):

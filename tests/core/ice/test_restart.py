@@ -116,3 +116,57 @@ def test_a_socket_that_is_gone_takes_its_pairs_along_and_others_are_tried(new_wo
     assert left.agent.selected_pair.via == ("10.0.1.1", 1)
     assert right.agent.selected_pair.remote_address == ("10.0.1.1", 1), "followed once the other has gone silent"
     assert left.states[-1] == right.states[-1] == "completed"
+
+
+def test_a_restart_that_is_taken_back_leaves_everything_as_it_was(new_connected_pair):
+    world, left, right = new_connected_pair()
+    pair, credentials = left.agent.selected_pair, left.agent.local_credentials
+    left.agent.restart(world.now)
+    world.run(8)
+    left.agent.resume(world.now)
+    world.run(8)
+    assert (left.agent.selected_pair, left.agent.local_credentials) == (pair, credentials)
+    assert left.agent.remote_credentials == right.agent.local_credentials
+    assert left.states[-1] == "completed"
+    assert len(left.told(PairSelected)) == len(right.told(PairSelected)) == 1
+
+
+def test_while_a_restart_is_only_proposed_the_search_goes_on(new_pair):
+    world, left, right = new_pair()
+    world.exchange_credentials()
+    right.agent.restart(world.now)
+    world.signal_candidates()
+    world.run(2)
+    assert left.agent.selected_pair is not None
+    assert right.agent.selected_pair is not None
+    right.agent.resume(world.now)
+    world.run(2)
+    assert left.states[-1] == right.states[-1] == "connected"
+
+
+def test_consent_that_is_lost_while_a_restart_is_proposed_stays_lost_when_it_is_taken_back(new_connected_pair):
+    world, left, right = new_connected_pair()
+    left.agent.restart(world.now)
+    right.is_awake = False
+    world.run(40)
+    left.agent.resume(world.now)
+    assert left.agent.selected_pair is None
+    assert left.agent.state.value == "failed"
+
+
+def test_there_is_nothing_to_take_back_once_the_peer_has_agreed(new_connected_pair):
+    world, left, right = new_connected_pair()
+    restart_both(world, left, right)
+    world.exchange_credentials()
+    agreed = left.agent.local_credentials
+    left.agent.resume(world.now)
+    assert left.agent.local_credentials == agreed
+
+
+def test_another_peer_may_answer_in_the_place_of_one_that_was_told_of(new_pair):
+    world, left, right = new_pair()
+    left.agent.set_remote_credentials(Credentials("early", "a/fine/password/of/24+ch"), now=world.now)
+    own = left.agent.local_credentials
+    left.agent.forget_remote(world.now)
+    assert (left.agent.local_credentials, left.agent.remote_credentials) == (own, None)
+    world.connect()

@@ -50,6 +50,8 @@ class Agent:
         self._clock = FairClock()
         self._gatherer = Gatherer(outbox=self._outbox, events=self._events, rng=rng, settings=self._settings)
         self._current = self._new_generation(credentials)
+        self._before: Generation | None = None
+        """What goes on until the peer agrees to a restart, and after it if the restart is taken back."""
         self._in_use: PairInUse | None = None
         self._validated: dict[tuple[Via, Address], None] = {}
         """A set in order: the way that was proved longest ago stands first."""
@@ -116,7 +118,7 @@ class Agent:
             return
         self._role.switch()
         self._told_role = controlling
-        self._current.on_role_switched()
+        self._follow_role()
         self._settle(self._read_clock(now))
 
     def add_local_base(
@@ -128,7 +130,8 @@ class Agent:
         now = self._read_clock(now)
         base = Base(via=via, address=address, local_preference=local_preference, announced=tuple(announced))
         self._gatherer.add_base(base, now)
-        self._current.add_base(base)
+        for generation in self._alive():
+            generation.add_base(base)
         self._settle(now)
 
     def remove_local_base(self, via: Via, now: float) -> None:
@@ -137,7 +140,8 @@ class Agent:
             return
         now = self._read_clock(now)
         self._gatherer.remove_base(via)
-        self._current.remove_base(via, now)
+        for generation in self._alive():
+            generation.remove_base(via, now)
         self._keep_validated(lambda path: path[0] != via)
         if self._in_use is not None and self._in_use.pair.via == via:
             self._in_use = None
@@ -171,7 +175,10 @@ class Agent:
         if lite and not self._role.controlling:
             # RFC 8445 §6.1.1: whoever meets a lite agent controls.
             self._role.switch()
-            self._current.on_role_switched()
+            self._follow_role()
+        if self._before is not None:
+            self._before.stop()
+            self._before = None
         self._current.set_remote(credentials, now)
         self._settle(now)
 
@@ -180,26 +187,53 @@ class Agent:
         if self._is_closed:
             return
         now = self._read_clock(now)
-        if not self._current.add_remote_candidate(candidate, now):
-            self.counters.candidates_refused += 1
+        # While a restart is proposed it may be of either generation. In the other one it does no harm.
+        for generation in self._alive():
+            if not generation.add_remote_candidate(candidate, now):
+                self.counters.candidates_refused += 1
         self._settle(now)
 
     def end_of_remote_candidates(self, now: float) -> None:
-        """The peer has no more candidates."""
+        """The peer has no more candidates, in the last generation that it has agreed to."""
         if self._is_closed:
             return
-        self._current.remote_ended = True
+        self._alive()[-1].remote_ended = True
         self._settle(self._read_clock(now))
 
     def restart(self, now: float, credentials: Credentials | None = None) -> None:
-        """Begin a new generation (RFC 8445 §9); a pair in use stays so until the new one has chosen another."""
+        """Begin a new generation (RFC 8445 §9); a pair in use stays so until the new one has chosen another.
+
+        The generation before goes on until the new one has both sides' credentials: until then the restart is only
+        proposed, and `resume()` takes it back.
+        """
         if self._is_closed:
             return
         now = self._read_clock(now)
         self._silent_for = None
-        self._current.stop()
+        if self._current.remote is None:
+            self._current.stop()
+        else:
+            self._before = self._current
         self._current = self._new_generation(credentials)
         self._gatherer.restart(now)
+        self._settle(now)
+
+    def resume(self, now: float) -> None:
+        """Take back a restart that was only proposed. What has been gathered since stays: the sockets are the same."""
+        if self._is_closed or self._before is None:
+            return
+        now = self._read_clock(now)
+        self._current.stop()
+        self._current, self._before = self._before, None
+        self._settle(now)
+
+    def forget_remote(self, now: float) -> None:
+        """The peer that was told of is not to be, or not under these credentials; our own half stays as it is."""
+        if self._is_closed or self._current.remote is None:
+            return
+        now = self._read_clock(now)
+        self._current.stop()
+        self._current = self._new_generation(self._current.local)
         self._settle(now)
 
     def report_send_error(self, via: Via, to: Address, error: str, now: float) -> None:
@@ -236,7 +270,8 @@ class Agent:
             return
         now = self._read_clock(now)
         self._gatherer.handle_timeout(now)
-        self._current.handle_timeout(now)
+        for generation in self._alive():
+            generation.handle_timeout(now)
         if self._in_use is not None:
             self._in_use.consent.handle_timeout(now)
         self._settle(now)
@@ -273,27 +308,25 @@ class Agent:
             self.counters.unexpected += 1
 
     def _on_request(self, request: Message, received: Received, now: float) -> None:
-        generations = [self._current]
-        if self._in_use is not None and self._in_use.generation is not self._current:
-            generations.append(self._in_use.generation)
-        credentials = [generation.local for generation in generations]
+        credentials = [generation.local for generation in self._generations()]
         answer = answer_request(request, received, credentials, self._role)
         self._outbox.send(received.via, received.from_, answer.response)
         if isinstance(answer, Refused):
             self.counters.refused += 1
             return
         if answer.role_switched:
-            self._current.on_role_switched()
+            self._follow_role()
         self._validate(received)
-        if answer.addressed_to is self._current.local and not self._current.has_failed:
-            self._current.on_peer_check(answer.check, now)
+        for generation in self._alive():
+            if answer.addressed_to is generation.local and not generation.has_failed:
+                generation.on_peer_check(answer.check, now)
 
     def _on_answer(self, message: Message, received: Received, now: float) -> bool:
         if self._gatherer.take_answer(message, received):
             return True
         if self._in_use is not None and self._in_use.take_answer(message, received, now):
             return True
-        if self._current.take_answer(message, received, now):
+        if any(generation.take_answer(message, received, now) for generation in self._alive()):
             self._validate(received)
             return True
         return False
@@ -317,7 +350,8 @@ class Agent:
         """After any input: do what has become possible, and tell what has become of it."""
         self._watch_consent()
         self._gatherer.settle(still_searching=self._in_use is None, now=now)
-        self._current.settle(now)
+        for generation in self._alive():
+            generation.settle(now)
         self._use_choice(now)
         if self._told_role is not self._role.controlling:
             self._told_role = self._role.controlling
@@ -325,15 +359,18 @@ class Agent:
         self._set_state(self._present_state())
 
     def _use_choice(self, now: float) -> None:
-        """Send data where the present generation has chosen, and keep asking for leave to."""
-        chosen = self._current.chosen
-        if chosen is None or (self._in_use is not None and self._in_use.pair is chosen):
+        """Send data where the latest generation has chosen that has, and keep asking for leave to."""
+        generation = next((alive for alive in self._alive() if alive.chosen is not None), None)
+        if generation is None or generation.chosen is None:
             return
-        if self._in_use is not None and self._in_use.generation is not self._current:
-            self._keep_validated(lambda path: self._current.checklist.at(*path) is not None)
+        chosen, in_use = generation.chosen, self._in_use
+        if in_use is not None and in_use.pair is chosen:
+            return
+        if in_use is not None and in_use.generation is not generation:
+            self._keep_validated(lambda path: generation.checklist.at(*path) is not None)
         self._in_use = PairInUse(
             chosen,
-            self._current,
+            generation,
             role=self._role,
             outbox=self._outbox,
             rng=self._rng,
@@ -350,10 +387,9 @@ class Agent:
             self._silent_for = in_use.consent.silent_for
             self._events.append(ConsentLost(self._silent_for))
             self._in_use = None
-            if in_use.generation is self._current:
-                self._current.give_up()
-        elif in_use.generation is self._current:
-            self._current.set_choice_in_doubt(in_use.consent.is_silent)
+            in_use.generation.give_up()
+        elif in_use.generation in self._alive():
+            in_use.generation.set_choice_in_doubt(in_use.consent.is_silent)
 
     def _present_state(self) -> AgentState:
         if self._in_use is not None:
@@ -382,6 +418,20 @@ class Agent:
     def _is_closed(self) -> bool:
         return self.state is AgentState.CLOSED
 
+    def _alive(self) -> tuple[Generation, ...]:
+        """The generations that look for pairs, the latest first."""
+        return (self._current,) if self._before is None else (self._current, self._before)
+
+    def _generations(self) -> list[Generation]:
+        """Those alive, and the one whose pair is in use though another has been agreed on."""
+        alive = self._alive()
+        in_use = () if self._in_use is None or self._in_use.generation in alive else (self._in_use.generation,)
+        return [*alive, *in_use]
+
+    def _follow_role(self) -> None:
+        for generation in self._alive():
+            generation.on_role_switched()
+
     def _new_generation(self, credentials: Credentials | None) -> Generation:
         return Generation(
             local=credentials or Credentials.generate(self._rng),
@@ -401,7 +451,7 @@ class Agent:
         if self._is_closed:
             return None
         return earliest(
-            self._current.next_timeout(),
+            *(generation.next_timeout() for generation in self._alive()),
             self._gatherer.next_timeout(),
             self._in_use.consent.next_timeout() if self._in_use is not None else None,
         )
