@@ -217,6 +217,16 @@ async def test_an_error_of_the_peers_offer_names_the_line(world: World):
             await peer.set_remote_description(SessionDescription("offer", "v=0\r\nnonsense\r\n"))
 
 
+@pytest.mark.parametrize("latency", [0.1, 0.3, 1.0])
+async def test_a_round_trip_longer_than_the_first_repetition_of_a_check_connects(
+    make_world: MakeWorld, autojump_clock, latency: float
+):
+    with trio.fail_after(60):
+        async with make_world(latency=latency).meet() as (_, _, near, far):
+            await near.send("slowly")
+            assert await far.receive() == "slowly"
+
+
 async def test_no_way_to_the_peer_is_a_failure_that_names_the_pairs(world: World, autojump_clock):
     world.network.cut(world.left, world.right)
     async with (

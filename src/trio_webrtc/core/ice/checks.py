@@ -94,10 +94,13 @@ class Checks:
         )
 
     def abandon(self, pair: CandidatePair) -> None:
-        """Do not repeat the check of `pair` any more."""
-        for check in self._by_id.values():
-            if check.pair is pair:
+        """Do not repeat the check of `pair` any more; its answer may still come (RFC 8445 §7.3.1.4)."""
+        for transaction_id, check in self._by_id.items():
+            if check.pair is pair and not check.abandoned:
+                # Where a round trip takes longer than the first repetition, no check would ever be answered otherwise:
+                # the two sides go on triggering each other's, and each abandons the one before.
                 check.abandoned = True
+                self._timers.set(transaction_id, check.transaction.first_sent + self._retransmission.duration)
 
     def forget_all(self) -> None:
         """No answer counts any more."""

@@ -17,6 +17,12 @@ class Retransmission:
     last_wait: float = 16
     """Rm: how long an answer to the last request is waited for, in multiples of `timeout`."""
 
+    @property
+    def duration(self) -> float:
+        """Seconds from the first request until the last wait is over."""
+        intervals = (min(self.timeout * 2**number, self.longest) for number in range(self.requests - 1))
+        return sum(intervals) + self.timeout * self.last_wait
+
 
 class Transaction:
     """One request, sent again and again until its owner hears the answer and forgets it, or it expires."""
