@@ -20,7 +20,7 @@ class Retransmission:
     @property
     def duration(self) -> float:
         """Seconds from the first request until the last wait is over."""
-        intervals = (min(self.timeout * 2**number, self.longest) for number in range(self.requests - 1))
+        intervals = (min(self.timeout * 2.0**number, self.longest) for number in range(self.requests - 1))
         return sum(intervals) + self.timeout * self.last_wait
 
 
