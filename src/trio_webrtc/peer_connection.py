@@ -283,17 +283,23 @@ class PeerConnection:
         return self._candidates.subscribe()
 
     async def wait_gathering_complete(self) -> None:
-        """Wait until `local_description` has every candidate; at most a few seconds, whatever STUN servers do.
+        """Wait until `local_description` has every candidate.
 
-        Cancelling changes nothing. Raises trio.ClosedResourceError if the connection ends before.
+        That is at most a few seconds after `set_local_description()`, whatever STUN servers do, and at once if there is
+        nothing in the description that candidates could be for. Cancelling changes nothing. Raises
+        trio.ClosedResourceError if the connection ends before.
         """
         await trio.lowlevel.checkpoint()
-        while self._gathering_state != "complete":
+        while self._gathering_state != "complete" and not self._has_nothing_to_gather_for:
             self._check_open()
             await self._news.park()
 
     def _resolved(self, name: str, host: str) -> None:
         self._path.tell(self._core.resolve_name, name, host, trio.current_time())
+
+    @property
+    def _has_nothing_to_gather_for(self) -> bool:
+        return not self._core.wants_candidates and self.local_description is not None
 
     def _gathering_settings(self) -> GatheringSettings:
         return GatheringSettings(
@@ -440,6 +446,7 @@ class PeerConnection:
     def _apply(self, command: Callable[[float], None]) -> None:
         """Give the core a command, then pass on what came of it."""
         command(trio.current_time())
+        self._deliver()  # at once, where `touched()` may leave it to a flush that is due: states and candidates follow
         self._path.touched()
 
     @_protected

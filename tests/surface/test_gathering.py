@@ -2,13 +2,14 @@
 
 import datetime
 
+import pytest
 import trio
 
-from trio_webrtc import Certificate, Configuration, IceServer, open_peer_connection
+from trio_webrtc import Certificate, Configuration, IceServer, SessionDescription, open_peer_connection
 from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message
 from trio_webrtc.testing import VirtualHost
 
-from .conftest import MakeWorld, World, negotiate
+from .conftest import RUNS, MakeWorld, World, negotiate
 
 MAPPED = ("198.51.100.7", 4444)
 
@@ -159,3 +160,38 @@ async def test_a_family_that_the_host_lacks_is_no_trouble(autojump_clock, make_w
         await negotiate(caller, callee)
         await channel.wait_open()
         assert caller.selected_candidate_pair.remote.host == "10.1.0.2"
+
+
+AUDIO_ONLY = "\r\n".join(
+    [
+        *("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0"),
+        *("m=audio 9 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 0.0.0.0", "a=mid:0", "a=rtpmap:111 opus/48000/2", "a=rtcp-mux"),
+        *("a=ice-ufrag:abcd", "a=ice-pwd:abcdefghijklmnopqrstuvwx", "a=setup:actpass"),
+        *("a=fingerprint:sha-256 " + ":".join(["00"] * 32), ""),
+    ]
+)
+
+
+@pytest.mark.parametrize("offer", [None, SessionDescription("offer", AUDIO_ONLY)])
+async def test_gathering_is_complete_at_once_where_there_is_nothing_to_gather_for(
+    world: World, autojump_clock, offer: SessionDescription | None
+):
+    async with open_peer_connection(network=world.left) as peer:
+        if offer is not None:
+            await peer.set_remote_description(offer)
+        await peer.set_local_description()
+        with trio.fail_after(1):
+            await peer.wait_gathering_complete()
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+async def test_candidates_after_a_restart_are_of_the_new_generation_also_while_data_is_being_sent(
+    world: World, autojump_clock, run: int
+):
+    async with world.meet() as (caller, _, near, _):
+        before = {candidate.username_fragment async for candidate in caller.local_candidates()}
+        caller.restart_ice()
+        near.send_nowait("a flush is due now")
+        await caller.set_local_description()
+        after = {candidate.username_fragment async for candidate in caller.local_candidates()}
+        assert before.isdisjoint(after)
