@@ -198,7 +198,8 @@ class DataChannel(trio.abc.Channel[str | bytes]):
             raise trio.ClosedResourceError
         channel = self._channel
         if (message := self._core.channels.take(channel, trio.current_time())) is not None:
-            self._path.touched()
+            if self._core.channels.has_news_for_peer:
+                self._path.touched()
             return message
         if not channel.incoming_ended and channel.state is not ChannelState.CLOSED:
             return None

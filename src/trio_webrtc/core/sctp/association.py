@@ -280,6 +280,11 @@ class Association:
         """Whether the peer has been told that there is no room for another full packet."""
         return self._lifecycle.link is not None and self._lifecycle.link.receiver.is_window_shut
 
+    @property
+    def has_ready_sack(self) -> bool:
+        """Whether an acknowledgement, or a word on the receive window, waits to leave."""
+        return self._lifecycle.link is not None and bool(self._lifecycle.link.receiver.ready_sacks)
+
     def buffered_amount(self, stream_id: int) -> int:
         """Bytes accepted on a stream and not yet sent for the first time."""
         stream = self._queue.streams.get(stream_id)
