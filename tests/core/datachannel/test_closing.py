@@ -109,6 +109,30 @@ def test_an_id_may_be_used_again_in_the_packet_that_confirms_its_end():
     assert pair.b.take_all(pair.b.arrived[1]) == ["on the new one"]
 
 
+def test_a_peer_that_knows_first_of_the_end_may_use_the_id_again_at_once():
+    """The answer to our reset is lost: the peer's next channel comes on a stream that, for us, is still being reset."""
+    pair = connected()
+    near, far = pair.open("first")
+    pair.a.close(near)
+    pair.drain()
+    while near.state is not ChannelState.CLOSED:
+        pair.deliver()
+    pair.lose_all()
+    assert far.state is ChannelState.CLOSING
+    again = pair.a.create("second")
+    assert again.id == near.id
+    pair.a.send(again, "on the second")
+    pair.a.close(again)
+    pair.exchange()
+    assert pair.b.arrived == [far]
+    pair.settle()
+    assert far.state is again.state is ChannelState.CLOSED
+    second = pair.b.arrived[1]
+    assert second.parameters.label == "second"
+    assert pair.b.take_all(second) == ["on the second"]
+    assert pair.b.association.state.link.receiver.reassembly.delivered == 0
+
+
 def test_a_restart_of_the_association_ends_all_channels_and_new_ones_start_afresh():
     pair = connected()
     near, far = pair.open("old")

@@ -8,7 +8,7 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from typing import Final, assert_never
 
 from trio_webrtc.core.contract import MalformedPacketError, TimerTable
@@ -102,6 +102,9 @@ class DataChannels:
         self._refused: set[int] = set()
         """Streams being reset, because the peer's wish for a channel was refused or because it asked for that: free when
         that is confirmed."""
+        self._next_life: dict[int, list[Message | None]] = {}
+        """What the peer sends on streams that it has started afresh while ours are still being reset: it may know
+        before us that this is done, and use them again. None stands for another reset."""
         self._unread_at_end: dict[Channel, None] = {}
         """Channels that are closed, with messages that still wait to be taken, and take up the window for so long."""
         self._early: dict[int, list[Message]] = {}
@@ -181,11 +184,6 @@ class DataChannels:
             self._unread_at_end.pop(channel, None)
         return message
 
-    @property
-    def has_news_for_peer(self) -> bool:
-        """Whether the peer is to hear that there is room again: seldom, for one message makes little difference."""
-        return self._association is not None and self._association.has_ready_sack
-
     def close(self, channel: Channel, now: float, *, error: str | None = None) -> None:
         """End a channel: refuse what comes in, send what was accepted, then reset the stream (RFC 8831 §6.7)."""
         channel.is_wanted = False
@@ -215,6 +213,7 @@ class DataChannels:
         self._by_id.clear()
         self._without_id.clear()
         self._refused.clear()
+        self._next_life.clear()
         self._early.clear()
         self._early_bytes = 0
         self._timers.clear()
@@ -235,16 +234,11 @@ class DataChannels:
                     for channel in [*self._by_id.values()]:
                         self._open(channel, now)
                 case IncomingStreamsReset(stream_ids):
-                    for channel in self._named(stream_ids):
-                        channel.incoming_ended = True
-                        self._start_closing(channel, now)
-                        self._finish_if_both_ended(channel)
-                    self._drop_early(stream_ids, now)
+                    for stream_id in stream_ids:
+                        self._on_incoming_reset(stream_id, now)
                 case OutgoingStreamsReset(stream_ids) | OutgoingResetRefused(stream_ids):
-                    for channel in self._named(stream_ids):
-                        channel.outgoing_ended = True
-                        self._finish_if_both_ended(channel)
-                    self._refused.difference_update(stream_ids)
+                    for stream_id in stream_ids:
+                        self._on_outgoing_reset(stream_id, now)
                 case OutgoingResetRequested(stream_ids):
                     # Peers of WebRTC close a channel by a reset of their own direction (RFC 8831 §6.7), but may do this.
                     for channel in self._named(stream_ids):
@@ -258,7 +252,7 @@ class DataChannels:
                     # waits to be sent on them must not turn up on streams that mean something else by now.
                     for channel in self._named(streams_with_losses):
                         channel.lost_data = True
-                    self._drop_early([*self._early], now)
+                    self._drop_early(now)
                     self.end("the peer restarted its SCTP association")
                     association.drop_unsent()
                 case ShutDown():
@@ -392,6 +386,8 @@ class DataChannels:
     # -- carrying ------------------------------------------------------------------------------------------------
 
     def _on_message(self, message: Message, now: float) -> None:
+        if self._next_life and message.stream_id in self._next_life:
+            return self._next_life[message.stream_id].append(message)
         if message.ppid == PayloadProtocol.ESTABLISHMENT:
             return self._on_establishment(message, now)
         channel = self._by_id.get(message.stream_id)
@@ -436,12 +432,14 @@ class DataChannels:
             self._early_bytes -= message.cost
             self._on_message(message, now)
 
-    def _drop_early(self, stream_ids: Iterable[int], now: float) -> None:
-        """These streams have ended before anybody here asked for their channels."""
-        for stream_id in stream_ids:
-            for message in self._early.pop(stream_id, ()):
-                self._early_bytes -= message.cost
+    def _drop_early(self, now: float) -> None:
+        """Every stream has ended before anybody here asked for its channel."""
+        waiting: Iterable[Message | None] = chain(*self._early.values(), *self._next_life.values())
+        for message in waiting:
+            if message is not None:
                 self._release(message.cost, now)
+        self._early.clear()
+        self._early_bytes = 0
 
     def _release(self, cost: int, now: float) -> None:
         assert self._association is not None
@@ -480,6 +478,34 @@ class DataChannels:
                 pass
             case _:
                 assert_never(channel.state)
+
+    def _on_incoming_reset(self, stream_id: int, now: float) -> None:
+        """The peer's direction has ended, and starts afresh."""
+        if (next_life := self._next_life.get(stream_id)) is not None:
+            if next_life and next_life[-1] is not None:
+                next_life.append(None)
+            return
+        if (channel := self._by_id.get(stream_id)) is not None:
+            channel.incoming_ended = True
+            self._start_closing(channel, now)
+            self._finish_if_both_ended(channel)
+        for message in self._early.pop(stream_id, ()):
+            self._early_bytes -= message.cost
+            self._release(message.cost, now)
+        if stream_id in self._by_id or stream_id in self._refused:
+            self._next_life[stream_id] = []
+
+    def _on_outgoing_reset(self, stream_id: int, now: float) -> None:
+        """Our direction has ended, and starts afresh."""
+        if (channel := self._by_id.get(stream_id)) is not None:
+            channel.outgoing_ended = True
+            self._finish_if_both_ended(channel)
+        self._refused.discard(stream_id)
+        for message in self._next_life.pop(stream_id, ()):
+            if message is None:
+                self._on_incoming_reset(stream_id, now)
+            else:
+                self._on_message(message, now)
 
     def _finish_if_both_ended(self, channel: Channel) -> None:
         """RFC 8831 §6.7: an id is free again when both directions are reset."""
