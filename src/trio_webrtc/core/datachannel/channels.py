@@ -184,6 +184,11 @@ class DataChannels:
             self._unread_at_end.pop(channel, None)
         return message
 
+    @property
+    def has_news_for_peer(self) -> bool:
+        """Whether the peer is to hear that there is room again: seldom, for one message makes little difference."""
+        return self._association is not None and self._association.has_ready_sack
+
     def close(self, channel: Channel, now: float, *, error: str | None = None) -> None:
         """End a channel: refuse what comes in, send what was accepted, then reset the stream (RFC 8831 §6.7)."""
         channel.is_wanted = False
