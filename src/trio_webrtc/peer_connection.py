@@ -127,6 +127,7 @@ class PeerConnection:
         self._core = PeerCore(settings=settings, rng=self._rng, now=trio.current_time())
         self._path = Path(self._core, deliver=self._deliver, close_timeout=configuration.close_timeout)
         self._is_gathering = False
+        self._has_refused = False
         self._names = NameResolver(network, configuration.interface_filter, self._resolved)
         self._channels: dict[Channel, DataChannel] = {}
         self._arriving, self.incoming_data_channels = trio.open_memory_channel[DataChannel](
@@ -463,7 +464,7 @@ class PeerConnection:
                 case ChannelArrived(channel):
                     self._accept(channel)
                 case ChannelRefused(stream_id, reason):
-                    logger.warning("refused the peer's data channel %d: %s", stream_id, reason)
+                    self._log_refusal(stream_id, reason)
                 case WindowHeldShut(channel):
                     logger.warning(
                         "messages on data channel %r are not being read, which stops all channels of its connection",
@@ -495,17 +496,22 @@ class PeerConnection:
         try:
             self._arriving.send_nowait(self._hold(channel))
         except trio.WouldBlock:
-            logger.warning(
-                "refused the peer's data channel %r: %d wait in incoming_data_channels already",
-                channel.parameters.label,
-                self._configuration.max_incoming_channels,
-            )
-            del self._channels[channel]
-            self._core.channels.close(channel, trio.current_time(), error="refused: too many channels wait")
+            self._refuse(channel, f"{self._configuration.max_incoming_channels} wait in incoming_data_channels already")
         except trio.BrokenResourceError:
             # Whoever read them has closed `incoming_data_channels`: no more are wanted.
-            del self._channels[channel]
-            self._core.channels.close(channel, trio.current_time(), error="refused: no channels are accepted")
+            self._refuse(channel, "no channels are accepted any more")
+
+    def _refuse(self, channel: Channel, reason: str) -> None:
+        del self._channels[channel]
+        self._core.channels.refuse(channel, reason, trio.current_time())
+        assert channel.id is not None
+        self._log_refusal(channel.id, reason)
+
+    def _log_refusal(self, stream_id: int, reason: str) -> None:
+        """The first as a warning, the others for who wants details: no peer may fill the log."""
+        level = logging.DEBUG if self._has_refused else logging.WARNING
+        self._has_refused = True
+        logger.log(level, "refused the peer's data channel %d: %s", stream_id, reason)
 
     def _end(self) -> None:
         """Everything that arrives ends, and everybody who waits is told."""

@@ -6,7 +6,7 @@ a slow reader slows the sender, and nothing grows. The window is one for all cha
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Final, assert_never
@@ -27,11 +27,15 @@ from trio_webrtc.core.sctp import (
     OutgoingStreamsReset,
     Restarted,
     ShutDown,
+    among,
 )
 from trio_webrtc.errors import UsageError
 
 MAX_STREAM_ID: Final = 65_534
 """RFC 8832 §6: stream 65535 is not to be used."""
+
+MAX_REFUSALS: Final = 4096
+"""Channels of the peer's that are being refused at a time; until it has confirmed some, it can open no others."""
 
 MAX_EARLY_BYTES: Final = 65_536
 """What may wait for the application to create the negotiated channel that it belongs to."""
@@ -100,8 +104,7 @@ class DataChannels:
         self._by_id: dict[int, Channel] = {}
         self._without_id: list[Channel] = []
         self._refused: set[int] = set()
-        """Streams being reset, because the peer's wish for a channel was refused or because it asked for that: free when
-        that is confirmed."""
+        """Streams being reset because the peer's wish for a channel was refused: free when that is confirmed."""
         self._next_life: dict[int, list[Message | None]] = {}
         """What the peer sends on streams that it has started afresh while ours are still being reset: it may know
         before us that this is done, and use them again. None stands for another reset."""
@@ -122,7 +125,7 @@ class DataChannels:
         """Make a channel; it opens as soon as the association is up. Raises UsageError if its id is taken."""
         if len(self._by_id) + len(self._without_id) >= self._max_channels:
             raise UsageError(f"there are {self._max_channels} data channels; close one before you create another")
-        if stream_id is not None and (stream_id in self._by_id or stream_id in self._refused):
+        if stream_id is not None and self._is_taken(stream_id):
             raise UsageError(f"data channel id {stream_id} is in use; choose another, or close that channel first")
         channel = Channel(parameters=parameters, id=stream_id, may_send_unordered=parameters.negotiated)
         self.opened += 1
@@ -191,12 +194,18 @@ class DataChannels:
 
     def close(self, channel: Channel, now: float, *, error: str | None = None) -> None:
         """End a channel: refuse what comes in, send what was accepted, then reset the stream (RFC 8831 §6.7)."""
-        channel.is_wanted = False
         channel.error = channel.error or error
-        while channel.inbox:
-            self._release(channel.inbox.popleft()[1], now)
-        self._unread_at_end.pop(channel, None)
+        self._discard_inbox(channel, now)
         self._start_closing(channel, now)
+
+    def refuse(self, channel: Channel, reason: str, now: float) -> None:
+        """Turn down a channel that has arrived: nothing is left of it but that its stream is being reset."""
+        assert channel.id is not None
+        self._discard_inbox(channel, now)
+        if channel.state is ChannelState.OPEN:
+            del self._by_id[channel.id]
+            self._finish(channel, reason)
+            self._reset_refused(channel.id, now)
 
     def buffered_amount(self, channel: Channel) -> int:
         """Bytes accepted and not yet sent for the first time (W3C's bufferedAmount)."""
@@ -239,16 +248,16 @@ class DataChannels:
                     for channel in [*self._by_id.values()]:
                         self._open(channel, now)
                 case IncomingStreamsReset(stream_ids):
-                    for stream_id in stream_ids:
-                        self._on_incoming_reset(stream_id, now)
+                    for used in (self._by_id, self._refused, self._early):
+                        for stream_id in among(stream_ids, used):
+                            self._on_incoming_reset(stream_id, now)
                 case OutgoingStreamsReset(stream_ids) | OutgoingResetRefused(stream_ids):
                     for stream_id in stream_ids:
                         self._on_outgoing_reset(stream_id, now)
                 case OutgoingResetRequested(stream_ids):
-                    # Peers of WebRTC close a channel by a reset of their own direction (RFC 8831 §6.7), but may do this.
+                    # A peer closes a channel by resetting its own direction (RFC 8831 §6.7), but may do this.
                     for channel in self._named(stream_ids):
                         self._start_closing(channel, now)
-                    self._refused.update(stream_id for stream_id in stream_ids if stream_id not in self._by_id)
                 case MessageTooLarge(stream_id, size):
                     if (channel_ := self._by_id.get(stream_id)) is not None:
                         self.close(channel_, now, error=f"the peer sent a message of {size} bytes, which is too large")
@@ -306,7 +315,8 @@ class DataChannels:
     def _give_id(self, channel: Channel) -> None:
         assert self._id_parity is not None
         taken = self._by_id.keys() | self._refused
-        channel.id = next(number for number in count(self._id_parity, 2) if number not in taken)
+        free = (number for number in count(self._id_parity, 2) if number not in taken)
+        channel.id = next(number for number in free if not self._is_resetting(number))
         self._by_id[channel.id] = channel
 
     def _open(self, channel: Channel, now: float) -> None:
@@ -325,11 +335,9 @@ class DataChannels:
         self._replay_early(channel, now)
 
     def _establish(self, stream_id: int, payload: bytes, now: float) -> None:
-        association = self._association
-        assert association is not None
-        # An OPEN may share its packet with what ends the association, or the stream.
-        if association.accepts_messages and not association.is_resetting(stream_id):
-            association.send(stream_id, PayloadProtocol.ESTABLISHMENT, payload, now=now)
+        assert self._association is not None
+        if self._association.accepts_messages:  # an OPEN may share its packet with the peer's ABORT
+            self._association.send(stream_id, PayloadProtocol.ESTABLISHMENT, payload, now=now)
 
     def _on_establishment(self, message: Message, now: float) -> None:
         stream_id, channel = message.stream_id, self._by_id.get(message.stream_id)
@@ -340,7 +348,7 @@ class DataChannels:
             return
         if message.data[:1] != bytes([MessageType.OPEN]):
             return  # RFC 8832 §8.2.1 leaves room for other types; they are not for us
-        if stream_id in self._refused:
+        if stream_id in self._refused or len(self._refused) == MAX_REFUSALS:
             return  # an answer cannot be sent while our stream is being reset; the refusal is under way
         try:
             wish = OpenMessage.decode(message.data)
@@ -354,6 +362,8 @@ class DataChannels:
             return self._refuse(stream_id, f"there are {self._max_channels} channels already", now)
         if not self._is_usable(stream_id):
             return self._refuse(stream_id, "the stream does not exist in the other direction", now)
+        if self._is_resetting(stream_id):
+            return self._refuse(stream_id, "the peer wants the other direction of its stream to end", now)
         parameters = ChannelParameters(
             label=wish.label,
             protocol=wish.protocol,
@@ -370,17 +380,26 @@ class DataChannels:
         self._replay_early(channel, now)
 
     def _refuse(self, stream_id: int, reason: str, now: float) -> None:
+        self._reset_refused(stream_id, now)
+        self._events.append(ChannelRefused(stream_id, reason))
+
+    def _reset_refused(self, stream_id: int, now: float) -> None:
         """RFC 8832 §6: what cannot be opened is closed, by a reset of its stream."""
         assert self._association is not None
         if self._is_usable(stream_id):
             self._refused.add(stream_id)
             self._association.reset_streams([stream_id], now)
-        self._events.append(ChannelRefused(stream_id, reason))
+
+    def _is_resetting(self, stream_id: int) -> bool:
+        return self._association is not None and self._association.is_resetting(stream_id)
 
     def _is_usable(self, stream_id: int) -> bool:
         """Whether this side may send on a stream."""
         assert self._association is not None
         return stream_id <= MAX_STREAM_ID and stream_id < self._association.outbound_streams
+
+    def _is_taken(self, stream_id: int) -> bool:
+        return stream_id in self._by_id or stream_id in self._refused or self._is_resetting(stream_id)
 
     def _transport_of(self, channel: Channel) -> tuple[Association, int]:
         """The association and the stream of a channel that has both."""
@@ -512,6 +531,13 @@ class DataChannels:
             else:
                 self._on_message(message, now)
 
+    def _discard_inbox(self, channel: Channel, now: float) -> None:
+        """Nobody will take what has arrived, nor what will."""
+        channel.is_wanted = False
+        while channel.inbox:
+            self._release(channel.inbox.popleft()[1], now)
+        self._unread_at_end.pop(channel, None)
+
     def _finish_if_both_ended(self, channel: Channel) -> None:
         """RFC 8831 §6.7: an id is free again when both directions are reset."""
         if channel.incoming_ended and channel.outgoing_ended and channel.id is not None:
@@ -527,9 +553,8 @@ class DataChannels:
             if channel.inbox:
                 self._unread_at_end[channel] = None
 
-    def _named(self, stream_ids: Iterable[int]) -> list[Channel]:
-        channels = (self._by_id.get(stream_id) for stream_id in stream_ids)
-        return [channel for channel in channels if channel is not None]
+    def _named(self, stream_ids: Sequence[int]) -> list[Channel]:
+        return [self._by_id[stream_id] for stream_id in among(stream_ids, self._by_id)]
 
 
 def _unread_cost(channel: Channel) -> int:

@@ -21,6 +21,7 @@ from trio_webrtc.core.sctp.events import (
     ShutDown,
 )
 from trio_webrtc.core.sctp.settings import SctpSettings
+from trio_webrtc.core.sctp.stream_ids import among
 
 __all__ = [
     "Aborted",
@@ -38,4 +39,5 @@ __all__ = [
     "SctpEvent",
     "SctpSettings",
     "ShutDown",
+    "among",
 ]

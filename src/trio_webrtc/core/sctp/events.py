@@ -38,7 +38,7 @@ class OutgoingStreamsReset:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingResetRequested:
-    """The peer wants these streams of ours to end; that is under way, and nothing can be sent on them until then."""
+    """The peer wants these streams of ours to end; for those that were in use this is under way."""
 
     stream_ids: Sequence[int]
 

@@ -14,6 +14,7 @@ from trio_webrtc.core.sctp.chunks.data import BEGINS, ENDS, UNORDERED, DataChunk
 from trio_webrtc.core.sctp.context import Context
 from trio_webrtc.core.sctp.events import Message, MessageTooLarge
 from trio_webrtc.core.sctp.settings import MESSAGE_OVERHEAD
+from trio_webrtc.core.sctp.stream_ids import among
 from trio_webrtc.core.serial import add16, distance16
 
 _WHOLE: Final = BEGINS | ENDS
@@ -30,7 +31,7 @@ class Fragments:
         self.stream_id = chunk.stream_id
         self.stream_seq = chunk.stream_seq
         self.ppid = chunk.ppid
-        self.parts: deque[bytes] | None = deque((chunk.payload,))
+        self.parts: list[bytes] | None = [chunk.payload]
         """None once the message has turned out to be too large: its fragments are counted, and not kept."""
         self.size = len(chunk.payload)
 
@@ -56,7 +57,7 @@ class Fragments:
         elif len(other.parts) <= len(self.parts):
             self.parts.extend(other.parts)
         else:
-            other.parts.extendleft(reversed(self.parts))
+            other.parts[:0] = self.parts
             self.parts = other.parts
 
 
@@ -119,8 +120,10 @@ class Reassembly:
 
     def pass_barrier(self) -> None:
         """The streams of the first barrier start afresh, from sequence number 0; what was kept behind it follows."""
-        for stream_id in self._barriers.popleft().stream_ids:
-            self._next_seq.pop(stream_id, None)
+        stream_ids = self._barriers.popleft().stream_ids
+        for stream_id in among(stream_ids, self._next_seq):
+            self._next_seq.pop(stream_id, None)  # a request may name a stream twice
+        for stream_id in among(stream_ids, self._out_of_order):
             for message in self._out_of_order.pop(stream_id, {}).values():
                 self.held -= message.cost if message is not None else 0
         behind, self._behind_barriers = self._behind_barriers, []

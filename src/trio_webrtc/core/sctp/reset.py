@@ -24,6 +24,7 @@ from trio_webrtc.core.sctp.reassembly import ResetBarrier
 from trio_webrtc.core.sctp.receiving import Receiver
 from trio_webrtc.core.sctp.send_queue import SendQueue
 from trio_webrtc.core.sctp.sending import Sender
+from trio_webrtc.core.sctp.stream_ids import among
 from trio_webrtc.core.serial import add32, distance32
 
 MAX_STREAMS = 65_535
@@ -181,9 +182,9 @@ class Resetter:
                 self._on_outgoing_reset(request)
             case IncomingResetRequest():
                 # RFC 6525 §5.2.3: they are reset as soon as all on them has arrived; the peer learns by our request.
-                stream_ids = list(request.stream_ids or self._queue.streams)
+                stream_ids = request.stream_ids or range(MAX_STREAMS)
                 self._context.events.append(OutgoingResetRequested(stream_ids))
-                self.reset_streams(stream_ids)
+                self.reset_streams(among(stream_ids, self._queue.streams))  # the others are fresh, and not worth a note
                 self._answer(request.request_seq, ResetResult.PERFORMED)
             case AddOutgoingStreams() if type(request) is AddOutgoingStreams:
                 self._receiver.inbound_streams = min(self._receiver.inbound_streams + request.count, MAX_STREAMS)
