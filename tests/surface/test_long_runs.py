@@ -22,16 +22,12 @@ SLOWLY = Configuration(
 )
 """Everything happens 60 times more seldom, so that a week takes two seconds."""
 
-IDLE_RUNS = [
-    pytest.param(WEEK, SLOWLY, id="a-week-slowly"),
-    pytest.param(2 * HOUR, None, id="two-hours"),
-    pytest.param(
-        WEEK,
-        None,
-        id="a-week",
-        marks=pytest.mark.skipif("TRIO_WEBRTC_LONG_RUNS" not in os.environ, reason="TRIO_WEBRTC_LONG_RUNS is not set"),
-    ),
-]
+IDLE_RUNS = [pytest.param(WEEK, SLOWLY, id="a-week-slowly"), pytest.param(2 * HOUR, None, id="two-hours")]
+if "TRIO_WEBRTC_LONG_RUNS" in os.environ:
+    IDLE_RUNS.append(pytest.param(WEEK, None, id="a-week"))
+
+SEEDS = range(int(os.environ.get("TRIO_WEBRTC_LONG_RUNS", "1")))
+"""An hour of data takes six seconds, a week of silence two minutes."""
 
 
 def memory() -> int:
@@ -41,14 +37,16 @@ def memory() -> int:
 
 
 @pytest.mark.parametrize(("duration", "configuration"), IDLE_RUNS)
-async def test_an_idle_connection_stays_up_and_does_not_grow(make_world: MakeWorld, autojump_clock, duration, configuration):
+async def test_an_idle_connection_stays_up_and_does_not_grow(
+    make_world: MakeWorld, autojump_clock, duration, configuration
+):
     world = make_world(loss=0.02)
     world.network.log = deque(maxlen=0)
     async with world.meet(configuration, configuration) as (caller, callee, near, far):
         await trio.sleep(duration / 100)
         before, sent = memory(), sum(world.network.counters.values())
         await trio.sleep(duration)
-        assert memory() - before < 300
+        assert memory() - before < 500
         assert sum(world.network.counters.values()) > sent + 1000
         assert caller.connection_state == callee.connection_state == "connected"
         await near.send("still there?")
@@ -87,7 +85,7 @@ class Conversation:
                     message = self.random.randbytes(self.random.choice([1, 20, 300, 300, 300, 1200, 9000]))
                     await channel.send(message)
                     said.append(message)
-                    await trio.sleep(self.random.uniform(0, 2))
+                    await trio.sleep(self.random.uniform(0, 3))
             life += 1
 
 
@@ -104,7 +102,7 @@ async def disturb(world: World, rng: random.Random) -> None:
         await trio.sleep(rng.uniform(1, 9))
 
 
-@pytest.mark.parametrize("seed", range(1))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_an_hour_of_channels_that_come_and_go_on_a_changing_network_loses_nothing(
     make_world: MakeWorld, autojump_clock, seed
 ):
@@ -118,8 +116,8 @@ async def test_an_hour_of_channels_that_come_and_go_on_a_changing_network_loses_
         nursery.start_soon(disturb, world, rng)
         end = trio.current_time() + HOUR
         async with trio.open_nursery() as speakers:
-            for number, peer in enumerate((caller, callee, caller, callee)):
-                speakers.start_soon(talk.speak, peer, f"speaker {number}", end)
+            for name, peer in (("caller", caller), ("caller as well", caller), ("callee", callee)):
+                speakers.start_soon(talk.speak, peer, name, end)
         await trio.sleep(60)
         nursery.cancel_scope.cancel()
         assert caller.connection_state == callee.connection_state == "connected"

@@ -70,7 +70,6 @@ class Endpoint:
         self.notices: list[Notice] = []
         self._stack, self._c = stack, stack.library
         self._address = stack.open_address()
-        self._born = stack.now
         self._here = c.SockaddrConn(c.AF_CONN, socket.htons(port), self._address)
         self._there = c.SockaddrConn(c.AF_CONN, socket.htons(peer_port), self._address)
         self._streams, self._path_mtu, self._rto_min = streams, path_mtu, rto_min
@@ -159,23 +158,20 @@ class Endpoint:
     # -- what a pair of cores wants of it ------------------------------------------------------------------------
 
     def receive(self, batch: Sequence[bytes], now: float) -> None:
-        self._advance(now)
+        self._stack.advance(now)
         for packet in batch:
             self._c.usrsctp_conninput(self._address, packet, len(packet), 0)
 
     def take_transmits(self, now: float) -> list[bytes]:
-        self._advance(now)
+        self._stack.advance(now)
         packets = self._stack.packets(self._address)
         return [packets.popleft() for _ in range(len(packets))]
 
     def handle_timeout(self, now: float) -> None:
-        self._advance(now)
+        self._stack.advance(now)
 
     def next_timeout(self) -> float:
-        return self._stack.now - self._born + TICK
-
-    def _advance(self, now: float) -> None:
-        self._stack.advance(self._born + now)
+        return self._stack.now + TICK
 
     # -- what comes out ------------------------------------------------------------------------------------------
 

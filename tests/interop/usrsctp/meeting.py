@@ -19,7 +19,7 @@ class Meeting(Pair[bytes]):
 
     def __init__(self, stack: Stack, *, seed: int = 0, settings: SctpSettings | None = None, **options: int) -> None:
         self.rng = random.Random(seed)
-        stack.random.seed(seed)
+        stack.be_as_new(seed)
         self.settings = settings or SctpSettings()
         self.theirs = Endpoint(stack, **options)
         self.ours_reads = self.theirs_reads = True

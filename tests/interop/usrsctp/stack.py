@@ -1,6 +1,7 @@
 """usrsctp itself: one per process, its state in global variables, its clock set by a test, its chance seeded."""
 
 import ctypes
+import math
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ class Stack:
         self.library = library
         self.random = random.Random(0)
         self.now = 0.0
-        """Seconds of its life. Never goes back: usrsctp remembers earlier tests."""
+        """Seconds since its latest birthday."""
+        self._birthday = EPOCH
         self._outgoing: dict[int, deque[bytes]] = {}
         self._last_address = 0
         self._ticks = 0
@@ -48,15 +50,23 @@ class Stack:
     # -- time ----------------------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
-        """Let time pass until `now`, in its own time, and fire the timers that are due."""
+        """Let time pass until `now`, and fire the timers that are due."""
         self.now = max(self.now, now)
         while (elapsed := int(self.now * 1000) - self._ticks) > 0:
             step = min(elapsed, int(TICK * 1000))
             self._ticks += step
             self.library.usrsctp_handle_timers(step)
 
+    def be_as_new(self, seed: int) -> None:
+        """Begin to count time from 0 again, and chance from `seed`, so that what follows does not hang on what was."""
+        whole_seconds = math.ceil(self.now)
+        self.advance(whole_seconds)
+        self._birthday += whole_seconds
+        self.now, self._ticks = 0.0, 0
+        self.random.seed(seed)
+
     def _on_gettimeofday(self, into, _zone) -> int:
-        into[0] = Timeval(EPOCH + int(self.now), int(self.now % 1 * 1_000_000))
+        into[0] = Timeval(self._birthday + int(self.now), int(self.now % 1 * 1_000_000))
         return 0
 
     def _on_read_random(self, into: int, size: int) -> None:

@@ -15,12 +15,12 @@ WRAPS_SOON = SctpSettings(initial_tsn=2**32 - 100)
 class Traffic:
     """Messages to be sent by one side, as fast as it takes them."""
 
-    def __init__(self, rng: random.Random, total: int, largest: int, streams: int = 5) -> None:
+    def __init__(self, rng: random.Random, total: int, largest: int, streams: int) -> None:
         self.streams = streams
-        self.sizes: list[int] = []
-        while (rest := total - sum(self.sizes)) > 0:
-            self.sizes.append(min(rest, rng.randint(1, largest)))
-        self.messages = [rng.randbytes(size) for size in self.sizes]
+        self.messages: list[bytes] = []
+        while total > 0:
+            self.messages.append(rng.randbytes(min(total, rng.randint(1, largest))))
+            total -= len(self.messages[-1])
         self.sent = 0
 
     def push(self, send) -> None:
@@ -35,9 +35,11 @@ class Traffic:
         return {stream_id: self.messages[stream_id :: self.streams] for stream_id in range(self.streams)}
 
 
-def exchange(meeting: Meeting, *, largest: int, total: int = MILLION, unordered: bool = False, **network: float):
+def exchange(
+    meeting: Meeting, *, largest: int, total: int = MILLION, streams: int = 5, unordered: bool = False, **network: float
+):
     """Send so many bytes both ways; return what was sent by us and by them when all of it has arrived."""
-    ours, theirs = (Traffic(meeting.rng, total, largest) for _ in range(2))
+    ours, theirs = (Traffic(meeting.rng, total, largest, streams) for _ in range(2))
 
     def send_ours(stream_id: int, data: bytes) -> bool:
         if meeting.ours.unacknowledged_total > MILLION:
@@ -133,6 +135,13 @@ def test_we_read_late_and_get_everything(meet, size, loss):
     meeting.ours_reads = True
     assert meeting.pass_time(100.0, until=lambda: len(meeting.our_inbox) == len(sent), loss=loss)
     assert [message.data for message in meeting.our_inbox] == sent
+
+
+def test_stream_sequence_numbers_wrap_round_in_both_directions(meet):
+    meeting = meet().connect()
+    ours, theirs = exchange(meeting, largest=1, total=70_000, streams=1, loss=0.01)
+    assert by_stream(meeting.theirs.inbox) == ours.expected()
+    assert by_stream(meeting.our_inbox) == theirs.expected()
 
 
 def test_a_message_that_they_send_in_parts_arrives_as_one(meet):
