@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_webrtc.core.contract import Received, split_run
 from trio_webrtc.shell.host import HOST_NETWORK
-from trio_webrtc.shell.path import MAX_RUNS_PER_FLUSH, Path, open_path
+from trio_webrtc.shell.path import MAX_LOOKS_PER_FLUSH, MAX_PATIENCE_PER_FLUSH, MAX_RUNS_PER_FLUSH, Path, open_path
 from trio_webrtc.shell.port import Port
 from trio_webrtc.testing import DatagramSent, SocketClosed, VirtualNetwork
 
@@ -396,7 +396,7 @@ async def test_what_a_command_has_to_say_leaves_at_once(side, autojump_clock):
         assert side.wire == [b"hello"]
 
 
-async def test_the_rest_of_one_turn_leaves_together_when_all_have_had_their_turn(side, autojump_clock):
+async def test_the_rest_of_one_turn_leaves_together(side, autojump_clock):
     async with side.open() as path:
         side.use(path)
         await wait_all_tasks_blocked()
@@ -404,12 +404,36 @@ async def test_the_rest_of_one_turn_leaves_together_when_all_have_had_their_turn
             side.say(word)
         assert side.wire == [b"one"]
         assert side.core.delivered == 1
-        await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
         assert side.wire == [b"one", b"two", b"three"]
         assert side.core.delivered == 2
         side.say(b"four")
         assert side.wire[-1] == b"four"
+
+
+async def longest_wait(side, path, after_turn=lambda: None):
+    """Speak once in every turn of the event loop; tell for how many turns what was said has waited at most."""
+    side.use(path)
+    await wait_all_tasks_blocked()
+    wait = longest = 0
+    for _ in range(200):
+        flushes = side.core.delivered
+        side.say(b"word")
+        after_turn()
+        await trio.lowlevel.checkpoint()
+        wait = wait + 1 if side.core.delivered == flushes else 0
+        longest = max(longest, wait)
+    return longest
+
+
+async def test_what_is_said_turn_after_turn_leaves_together_but_not_too_much_of_it(side, autojump_clock):
+    async with side.open() as path:
+        assert MAX_LOOKS_PER_FLUSH < await longest_wait(side, path) <= 2 * (MAX_LOOKS_PER_FLUSH + 1)
+
+
+async def test_where_turns_of_the_event_loop_are_long_nothing_waits_for_many_of_them(side, autojump_clock):
+    async with side.open() as path:
+        assert await longest_wait(side, path, lambda: autojump_clock.jump(MAX_PATIENCE_PER_FLUSH)) <= 4
 
 
 async def test_a_flush_sends_a_bounded_number_of_runs_and_then_lets_others_go_first(side, autojump_clock):
@@ -724,7 +748,7 @@ def test_an_interrupt_inside_the_core_waits_until_the_core_is_left_and_the_goodb
         try:
             async with side.open() as path:
                 side.use(path)
-                for _ in range(8):
+                while calls < moment:
                     side.core.timers.set("now", trio.current_time())
                     side.say(b"busy")
                     await trio.lowlevel.checkpoint()

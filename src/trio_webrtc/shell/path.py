@@ -23,6 +23,12 @@ from trio_webrtc.shell.unwrapping import UnwrappingNursery
 MAX_RUNS_PER_FLUSH: Final = 16
 """Runs that one flush sends before it lets others go first."""
 
+MAX_LOOKS_PER_FLUSH: Final = 16
+"""How often a flush is put off because every time there is something more to send with it."""
+
+MAX_PATIENCE_PER_FLUSH: Final = 0.001
+"""Seconds, after which it is put off no more: where the event loop is busy, its turns are long."""
+
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 
@@ -119,6 +125,7 @@ class Path:
         self._refused: Transmit | None = None
         self._flush_is_due = False
         self._send_failed = False
+        self._was_touched = False
 
         self._tasks = trio.CancelScope()
         self._run_task: trio.lowlevel.Task | None = None
@@ -151,9 +158,10 @@ class Path:
     def touched(self) -> None:
         """Deliver and send what comes of a command to the core. Never waits.
 
-        Of several commands in one turn of the event loop, what comes of the first is sent at once. The rest share
-        packets: a flush is due already when everybody has had this turn.
+        What comes of the first command is sent at once. If others follow in this turn of the event loop or the next
+        ones, as from a task that sends one message after the other, these share packets and system calls.
         """
+        self._was_touched = True
         if not self._flush_is_due and self._enter(_no_command) > 0:
             self._flush_soon()
 
@@ -298,12 +306,24 @@ class Path:
             self._nap = trio.CancelScope(deadline=-math.inf if self._flush_is_due else self._due())
             with self._nap:
                 await self._alarm.park()
+            if self._flush_is_due:
+                await self._let_commands_come()
             self._flush_is_due = False
             now = trio.current_time()
             if self._due() <= now:
                 self._enter(self._core.handle_timeout, now)
             else:
                 self._enter(_no_command)
+
+    async def _let_commands_come(self) -> None:
+        """Wait as long as each turn of the event loop brings another command, but not for many of them."""
+        end = trio.current_time() + MAX_PATIENCE_PER_FLUSH
+        for _ in range(MAX_LOOKS_PER_FLUSH):
+            self._was_touched = False
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()  # a turn has no order; of two, everybody has had one
+            if not self._was_touched or trio.current_time() >= end:
+                break
 
     # The end.
 
