@@ -164,7 +164,7 @@ def test_there_is_nothing_to_take_back_once_the_peer_has_agreed(new_connected_pa
 
 
 def test_another_peer_may_answer_in_the_place_of_one_that_was_told_of(new_pair):
-    world, left, right = new_pair()
+    world, left, _ = new_pair()
     left.agent.set_remote_credentials(Credentials("early", "a/fine/password/of/24+ch"), now=world.now)
     own = left.agent.local_credentials
     left.agent.forget_remote(world.now)

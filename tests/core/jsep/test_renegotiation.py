@@ -180,6 +180,16 @@ def test_the_dtls_roles_cannot_be_swapped_while_the_association_goes_on(connecte
     left.sets_remote("answer", answer)
 
 
+def test_an_answer_that_restarts_ice_may_write_another_dtls_role(connected, negotiate):
+    left, right = connected
+    left.restart()
+    answer = right.answers(left.offers())
+    left.sets_remote("answer", answer.replace("setup:active", "setup:passive"))
+    assert left.state == "stable"
+    offer = right.offers()
+    assert "a=setup:active\r\n" in left.answers(offer)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -56,6 +56,10 @@ def check_role(agreed: Agreement, remote: RemoteDescription) -> None:
     Raises:
         InvalidDescriptionError: the peer wants to be what this side is.
     """
+    if remote.transport is None or remote.transport.restarts(agreed.remote.transport):
+        # Departs from RFC 8842 §5.5: Firefox chooses a role anew when ICE restarts, and lets its association go on in
+        # the old one all the same. So do we; what it has written decides which role it expects to read from us.
+        return
     taken = "active" if agreed.role == "client" else "passive"
     if agreed.continues_with(remote.transport) and remote.setup == taken:
         _fail(f"a setup that leaves this side the DTLS {agreed.role}, as it is", remote.setup_line)
