@@ -201,7 +201,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
             if self._core.channels.has_news_for_peer:
                 self._path.touched()
             return message
-        if not channel.incoming_ended and channel.state is not ChannelState.CLOSED:
+        if channel.is_wanted and not channel.incoming_ended and channel.state is not ChannelState.CLOSED:
             return None
         if channel.error is None:
             raise trio.EndOfChannel

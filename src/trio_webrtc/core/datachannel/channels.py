@@ -35,7 +35,8 @@ MAX_STREAM_ID: Final = 65_534
 """RFC 8832 §6: stream 65535 is not to be used."""
 
 MAX_REFUSALS: Final = 4096
-"""Channels of the peer's that are being refused at a time; until it has confirmed some, it can open no others."""
+"""Channels of the peer's that are being refused at a time, or a batch more; then it can open no others until it has
+confirmed some."""
 
 MAX_EARLY_BYTES: Final = 65_536
 """What may wait for the application to create the negotiated channel that it belongs to."""
@@ -348,7 +349,7 @@ class DataChannels:
             return
         if message.data[:1] != bytes([MessageType.OPEN]):
             return  # RFC 8832 §8.2.1 leaves room for other types; they are not for us
-        if stream_id in self._refused or len(self._refused) == MAX_REFUSALS:
+        if stream_id in self._refused or len(self._refused) >= MAX_REFUSALS:
             return  # an answer cannot be sent while our stream is being reset; the refusal is under way
         try:
             wish = OpenMessage.decode(message.data)
