@@ -50,6 +50,25 @@ def test_a_tsn_set_holds_what_was_put_in(added, cumulative):
     assert tsns.first(100) == as_ranges(number for number in added if number > expected)
 
 
+def test_a_prompt_answer_to_what_was_sent_again_ends_the_doubling_and_a_late_one_does_not():
+    rto = RetransmissionTimeout(SctpSettings(rto_initial=1.0, rto_min=0.1, rto_max=5.0))
+    rto.measured(0.05)
+    learnt = rto.value
+    for _ in range(4):
+        rto.back_off()
+    rto.confirmed(0.2)  # the first transmission may have been answered, by a network that has become slow
+    assert rto.value == 16 * learnt
+    rto.confirmed(0.06)
+    assert rto.value == learnt
+
+
+def test_a_stream_reset_doubles_its_own_timeout_and_not_that_of_data():
+    rto = RetransmissionTimeout(SctpSettings(rto_initial=1.0, rto_min=0.1, rto_max=5.0))
+    rto.back_off()
+    assert [rto.after(timeouts) for timeouts in range(4)] == [1.0, 2.0, 4.0, 5.0]
+    assert rto.value == 2.0
+
+
 def test_the_timeout_follows_the_round_trip_and_doubles_without_answers():
     rto = RetransmissionTimeout(SctpSettings(rto_initial=1.0, rto_min=0.1, rto_max=5.0))
     assert rto.value == 1.0

@@ -70,6 +70,8 @@ class Resetter:
         # RFC 6525 §4.1: request numbers begin with the initial TSN of who makes the request.
         self._next_request_seq = initial_tsn
         self._request: OutgoingResetRequest | None = None
+        self._timeouts = 0
+        """How often the present request went without an answer."""
         self._ask_anew = False
         """Whether the peer has answered that it will reset them later."""
         self._next_peer_seq = peer_initial_tsn
@@ -105,6 +107,7 @@ class Resetter:
         # that come for ordered ones, and aborts the association.
         last_tsn = self._sender.outstanding.cumulative_tsn & 0xFFFFFFFF
         response_seq = add32(self._next_peer_seq, -1)
+        self._timeouts = 0
         self._request = OutgoingResetRequest(self._next_request_seq, response_seq, last_tsn, tuple(ready))
         self._send_request(now)
 
@@ -120,14 +123,16 @@ class Resetter:
             self._request = replace(self._request, request_seq=self._next_request_seq)
             self._send_request(now)
             return False
-        self._context.rto.back_off()
+        # Departs from RFC 6525 §5.1.1, which has requests and DATA share one timeout: on a way that loses much, either
+        # would wait for what the other has lost.
+        self._timeouts += 1
         self._send_request(now)
         return True
 
     def _send_request(self, now: float) -> None:
         if self._request is not None:
             self._context.outbox.send(ReconfigChunk((self._request,)))
-            self._context.timers.set(Timer.RECONFIG, now + self._context.rto.value)
+            self._context.timers.set(Timer.RECONFIG, now + self._context.rto.after(self._timeouts))
 
     def _on_response(self, response: ReconfigResponse, now: float) -> None:
         request, context = self._request, self._context
@@ -136,7 +141,7 @@ class Resetter:
         if response.result == ResetResult.IN_PROGRESS:
             # RFC 6525 §5.2.7: ask again after a while, unless another answer comes first.
             self._ask_anew = True
-            context.timers.set(Timer.RECONFIG, now + context.rto.value)
+            context.timers.set(Timer.RECONFIG, now + context.rto.after(self._timeouts))
             return
         self._request = None
         self._ask_anew = False

@@ -9,11 +9,13 @@ _BETA: Final = 1 / 4
 
 
 class RetransmissionTimeout:
-    """Learns from round trips; doubles when an answer stays out."""
+    """Learns from round trips."""
 
     def __init__(self, settings: SctpSettings) -> None:
         self._min, self._max = settings.rto_min, settings.rto_max
         self.value = settings.rto_initial
+        """The timeout of DATA, which doubles when an answer stays out."""
+        self._learnt = settings.rto_initial
         self.srtt: float | None = None
         """The smoothed round-trip time, or None before the first measurement."""
         self._variation = 0.0
@@ -33,7 +35,21 @@ class RetransmissionTimeout:
             # RFC 9260 §6.3.1 C3: the variation first, for it is about the old estimate.
             self._variation += _BETA * (abs(self.srtt - round_trip) - self._variation)
             self.srtt += _ALPHA * (round_trip - self.srtt)
-        self.value = min(max(self.srtt + 4 * self._variation, self._min), self._max)
+        self.value = self._learnt = min(max(self.srtt + 4 * self._variation, self._min), self._max)
+
+    def after(self, timeouts: int) -> float:
+        """The timeout of something that has run into so many already, whatever became of DATA meanwhile."""
+        return min(self._learnt * 2.0**timeouts, self._max)
+
+    def confirmed(self, round_trip: float) -> None:
+        """Something that was sent again was answered, so long after it was sent the last time.
+
+        Departs from RFC 9260 §6.3.1 C5, which leaves a doubled timeout as it is until something sent once only is
+        answered: where much is lost, that can take long, and every loss meanwhile costs twice as much. An answer as
+        prompt as the round trip that was known shows that the network is no slower; a late one shows nothing.
+        """
+        if self.srtt is not None and round_trip <= 2 * self.srtt:
+            self.value = self._learnt
 
     def back_off(self) -> None:
         """Wait twice as long next time (RFC 9260 §6.3.3 E2)."""

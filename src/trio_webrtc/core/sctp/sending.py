@@ -104,6 +104,8 @@ class Sender:
             if (size > room and parts) or not (unlimited or congestion.has_room(outstanding.flight_size)):
                 break
             outstanding.sent_again(chunk)
+            if self._timed is None:
+                self._timed, self._timed_at = chunk, now
             parts.append(chunk.wire)
             room -= size
             self._context.counters.retransmitted_chunks += 1
@@ -185,8 +187,12 @@ class Sender:
             self._fast_retransmit = True
         if self._timed is not None and self._timed.state is not IN_FLIGHT:
             # RFC 9260 §6.3.1 C5, Karn's rule: what was sent twice measures nothing.
-            if self._timed.state is ACKED and self._timed.transmissions == 1:
-                context.rto.measured(now - self._timed_at)
+            if self._timed.state is ACKED:
+                round_trip = now - self._timed_at
+                if self._timed.transmissions == 1:
+                    context.rto.measured(round_trip)
+                else:
+                    context.rto.confirmed(round_trip)
             self._timed = None
         if not outstanding:
             context.timers.cancel(Timer.T3_RTX)  # RFC 9260 §6.3.2 R2
