@@ -237,9 +237,9 @@ class Endpoint:
             raise self._error()
         self._socket = opened
         self._check(library.usrsctp_set_non_blocking(opened, 1))
-        self._set_for_sockets(socket.SO_LINGER, c.Linger(1, 0))
-        self._set_for_sockets(socket.SO_RCVBUF, ctypes.c_int(self._receive_buffer))
-        self._set_for_sockets(socket.SO_SNDBUF, ctypes.c_int(self._send_buffer))
+        self._set(socket.SO_LINGER, c.Linger(1, 0), socket.SOL_SOCKET)
+        self._set(socket.SO_RCVBUF, ctypes.c_int(self._receive_buffer), socket.SOL_SOCKET)
+        self._set(socket.SO_SNDBUF, ctypes.c_int(self._send_buffer), socket.SOL_SOCKET)
         self._set(c.NODELAY, ctypes.c_int(1))
         self._set(c.RECVRCVINFO, ctypes.c_int(1))
         self._set(c.FRAGMENT_INTERLEAVE, ctypes.c_int(0))
@@ -257,17 +257,14 @@ class Endpoint:
             self._c.usrsctp_close(self._listening)
             self._listening = None
 
-    def _set(self, option: int, value: ctypes._SimpleCData | ctypes.Structure | ctypes.Array) -> None:
-        self._check(
-            self._c.usrsctp_setsockopt(self._socket, c.IPPROTO_SCTP, option, ctypes.byref(value), ctypes.sizeof(value))
-        )
-
-    def _set_for_sockets(self, option: int, value: ctypes._SimpleCData | ctypes.Structure) -> None:
-        self._check(
-            self._c.usrsctp_setsockopt(
-                self._socket, socket.SOL_SOCKET, option, ctypes.byref(value), ctypes.sizeof(value)
-            )
-        )
+    def _set(
+        self,
+        option: int,
+        value: ctypes._SimpleCData | ctypes.Structure | ctypes.Array,
+        level: int = c.IPPROTO_SCTP,
+    ) -> None:
+        size = ctypes.sizeof(value)
+        self._check(self._c.usrsctp_setsockopt(self._socket, level, option, ctypes.byref(value), size))
 
     def _check(self, result: int) -> None:
         if result:
