@@ -26,6 +26,7 @@ import echo_client
 from trio_webrtc import (
     ConnectionFailedError,
     DataChannel,
+    PeerConnection,
     SessionDescription,
     UsageError,
     WebRtcError,
@@ -57,7 +58,7 @@ def web_application(peers: trio.Nursery) -> Starlette:
             return PlainTextResponse("too many peers are connected", status_code=503)
         try:
             offer = SessionDescription.from_dict(await request.json())
-            answer: SessionDescription = await peers.start(echo_to_peer, f"peer {next(numbers)}", offer)
+            answer: SessionDescription = await peers.start(serve_peer, f"peer {next(numbers)}", offer)
         except (ValueError, WebRtcError) as error:  # no JSON, or no offer
             return PlainTextResponse(str(error), status_code=400)
         return JSONResponse(answer.as_dict())
@@ -75,28 +76,41 @@ def web_application(peers: trio.Nursery) -> Starlette:
     )
 
 
-async def echo_to_peer(
-    name: str, offer: SessionDescription, *, task_status: trio.TaskStatus[SessionDescription]
-) -> None:
-    """Answer one offer, and echo on every channel until the peer is gone. Leaving the scope is the goodbye."""
-    async with open_peer_connection() as peer:
-        await peer.set_remote_description(offer)
-        await peer.set_local_description()
-        await peer.wait_gathering_complete()  # no trickling: the answer carries every candidate
-        assert peer.local_description is not None
-        task_status.started(peer.local_description)
-        try:
-            with trio.fail_after(CONNECT_TIMEOUT):
-                await peer.wait_connected()
-            print(f"{name}: connected")
-            async with trio.open_nursery() as channels:
-                async for channel in peer.incoming_data_channels:
-                    print(f"{name}: channel {channel.label!r} opened")
-                    channels.start_soon(echo, channel)
-        except (ConnectionFailedError, trio.TooSlowError) as error:
-            print(f"{name}: never connected ({error or 'too slow'})")
-        finally:
-            print(f"{name}: gone")
+async def serve_peer(name: str, offer: SessionDescription, *, task_status: trio.TaskStatus[SessionDescription]) -> None:
+    """Answer one offer, and echo until the peer is gone. Leaving the scope is the goodbye.
+
+    What goes wrong before the answer is told to whoever made the offer; what goes wrong later is this peer's trouble.
+    """
+    answered = False
+    try:
+        async with open_peer_connection() as peer:
+            await peer.set_remote_description(offer)
+            await peer.set_local_description()
+            await peer.wait_gathering_complete()  # no trickling: the answer carries every candidate
+            assert peer.local_description is not None
+            task_status.started(peer.local_description)
+            answered = True
+            await echo_to_peer(name, peer)
+    except Exception as error:
+        if not answered:
+            raise
+        print(f"{name}: failed ({error!r})")
+    print(f"{name}: gone")
+
+
+async def echo_to_peer(name: str, peer: PeerConnection) -> None:
+    """Echo on every channel that the peer opens, until it is gone."""
+    try:
+        with trio.fail_after(CONNECT_TIMEOUT):
+            await peer.wait_connected()
+    except (ConnectionFailedError, trio.TooSlowError) as error:
+        print(f"{name}: never connected ({error or 'too slow'})")
+        return
+    print(f"{name}: connected")
+    async with trio.open_nursery() as channels:
+        async for channel in peer.incoming_data_channels:
+            print(f"{name}: channel {channel.label!r} opened")
+            channels.start_soon(echo, channel)
 
 
 async def echo(channel: DataChannel) -> None:
