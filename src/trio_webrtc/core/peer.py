@@ -460,8 +460,7 @@ class PeerCore:
         is_heard = not is_offered_by_us and (not is_offered_to_us or self._agreed_remote_credentials is None)
         if applied.remote is not None and is_heard:
             self._use_remote(applied.remote, now)
-        if applied.remote is not None and applied.dtls_role is not None and isinstance(self.stage, Negotiating):
-            self._begin_securing(applied.remote, applied.dtls_role, now)
+        self._follow_agreement(applied, now)
         if applied.signaling_state is jsep.SignalingState.STABLE:
             self._agreed_remote_credentials = None if applied.remote is None else _credentials_of(applied.remote)
             if applied.local is not None and _credentials_of(applied.local) == self._next_credentials:
@@ -479,6 +478,21 @@ class PeerCore:
         if applied.remote is None:
             self._forget_candidates()
             self.agent.forget_remote(now)
+
+    def _follow_agreement(self, applied: jsep.Applied, now: float) -> None:
+        """Begin the handshake when both sides are known; end where the data section is taken away."""
+        is_stable = applied.signaling_state is jsep.SignalingState.STABLE
+        match self.stage:
+            case Negotiating(early) if applied.remote is not None and applied.dtls_role is not None:
+                self._begin_securing(applied.remote, applied.dtls_role, early, now)
+            case Securing(_, remote) if applied.remote is not None and applied.dtls_role is not None:
+                if applied.remote.changes_identity(remote):  # another endpoint than the one that answered provisionally
+                    self._begin_securing(applied.remote, applied.dtls_role, (), now)
+            case Securing() | Secured() if is_stable and not applied.data_negotiated:
+                # RFC 8841 ends the association with its section, and that is all that the connection is for.
+                self._end(CloseReason.REMOTE, None, now)
+            case _:
+                pass
 
     def _use_local(self, local: jsep.LocalTransport, now: float) -> None:
         credentials = _credentials_of(local)
@@ -553,9 +567,9 @@ class PeerCore:
         self._added_candidates.clear()
         self._named_candidates.clear()
 
-    def _begin_securing(self, remote: jsep.RemoteTransport, role: jsep.DtlsRole, now: float) -> None:
-        assert isinstance(self.stage, Negotiating)
-        early = self.stage.early
+    def _begin_securing(
+        self, remote: jsep.RemoteTransport, role: jsep.DtlsRole, early: Sequence[bytes], now: float
+    ) -> None:
         session = dtls.Session(
             self._settings.dtls_context,
             is_client=role == "client",
@@ -697,6 +711,7 @@ class PeerCore:
         while (event := session.poll_event()) is not None:
             match event:
                 case dtls.HandshakeCompleted():
+                    self._negotiation.keep_identity()
                     self._goodbyes.callback(self._leave_session)
                     self._begin_association(stage, now)
                 case dtls.RemoteClosed():

@@ -5,6 +5,7 @@ from typing import NoReturn
 from trio_webrtc.core.jsep.agreement import Agreement
 from trio_webrtc.core.jsep.layout import Layout
 from trio_webrtc.core.jsep.remote import RemoteDescription
+from trio_webrtc.core.jsep.transports import RemoteTransport
 from trio_webrtc.errors import InvalidDescriptionError
 
 
@@ -63,6 +64,19 @@ def check_role(agreed: Agreement, remote: RemoteDescription) -> None:
     taken = "active" if agreed.role == "client" else "passive"
     if agreed.continues_with(remote.transport) and remote.setup == taken:
         _fail(f"a setup that leaves this side the DTLS {agreed.role}, as it is", remote.setup_line)
+
+
+def check_identity(known: RemoteTransport | None, remote: RemoteDescription) -> None:
+    """A DTLS association that is up goes on for as long as the connection.
+
+    RFC 8842 §3 has other fingerprints ask for another association. Data channels could not outlive the one they are on
+    (RFC 8261), and nothing else is here: a new connection does the same, and says so.
+
+    Raises:
+        InvalidDescriptionError: the peer names other certificates than the one it has shown.
+    """
+    if remote.transport is not None and remote.transport.changes_identity(known):
+        _fail("the fingerprints of the DTLS association that is up; another one needs another connection", None)
 
 
 def _check_count(expected: int, layout: Layout, *, exactly: bool) -> None:

@@ -15,7 +15,7 @@ from trio_webrtc.core.jsep.applied import Applied, InForce
 from trio_webrtc.core.jsep.author import Author
 from trio_webrtc.core.jsep.candidates import RemoteCandidate
 from trio_webrtc.core.jsep.local import LocalDescription
-from trio_webrtc.core.jsep.matching import check_answer, check_offer, check_role
+from trio_webrtc.core.jsep.matching import check_answer, check_identity, check_offer, check_role
 from trio_webrtc.core.jsep.remote import RemoteDescription, read_remote
 from trio_webrtc.core.jsep.states import (
     Closed,
@@ -49,6 +49,7 @@ class Negotiation:
         self._agreed: Agreement | None = None
         self._last_made: LocalDescription | None = None
         self._data_requested = False
+        self._keeps_identity = False
         self._ufrag_to_replace: str | None = None
 
     @property
@@ -75,6 +76,10 @@ class Negotiation:
         local = self._in_force().local
         if local is not None and local.data is not None:
             self._ufrag_to_replace = local.transport.ufrag
+
+    def keep_identity(self) -> None:
+        """A DTLS association is up: what of the peer's would need another one is refused from now on."""
+        self._keeps_identity = True
 
     def create_offer(self, transport: LocalTransport) -> str:
         """Make an offer: the sections there are, in their order, and data if it was asked for.
@@ -212,6 +217,8 @@ class Negotiation:
         if self._agreed is not None:
             check_offer(self._agreed, offer)
             check_role(self._agreed, offer)
+        if self._keeps_identity:
+            check_identity(before.remote_transport, offer)
         gives_way = isinstance(self._state, HaveLocalOffer)
         self._state = HaveRemoteOffer(offer)
         self._last_made = None
@@ -224,6 +231,8 @@ class Negotiation:
         check_answer(local.layout, remote.layout)
         if self._agreed is not None:
             check_role(self._agreed, remote)
+        if self._keeps_identity:
+            check_identity(before.remote_transport, remote)
         if kind == "answer":
             self._agree(local, remote)
         else:

@@ -53,5 +53,5 @@ class RemoteTransport:
         return before is not None and (self.ufrag, self.password) != (before.ufrag, before.password)
 
     def changes_identity(self, before: "RemoteTransport | None") -> bool:
-        """Whether they name different certificates, so that no DTLS association can go on."""
-        return before is not None and set(self.fingerprints) != set(before.fingerprints)
+        """Whether they have no certificate in common, so that no DTLS association can go on."""
+        return before is not None and set(self.fingerprints).isdisjoint(before.fingerprints)
