@@ -95,7 +95,9 @@ async def serve_peer(name: str, offer: SessionDescription, *, task_status: trio.
         if not answered:
             raise
         print(f"{name}: failed ({error!r})")
-    print(f"{name}: gone")
+    finally:
+        if answered:
+            print(f"{name}: gone")
 
 
 async def echo_to_peer(name: str, peer: PeerConnection) -> None:
