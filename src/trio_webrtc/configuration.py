@@ -92,6 +92,9 @@ class Configuration:
     ice_credentials: tuple[str, str] | None = None
     """Username fragment and password (RFC 8445 §5.3). None: made from randomness."""
 
+    ice_lite: bool = False
+    """True raises UsageError until there are servers, which alone have a use for it (RFC 8445 §2.5)."""
+
     verify_remote_certificate: bool = True
     """False leaves it to the application to check `remote_certificates`: without a check, anybody may be the peer."""
 
@@ -125,6 +128,8 @@ class Configuration:
             object.__setattr__(self, name, tuple(value))
         if self.ice_transport_policy != "all":
             raise UsageError('ice_transport_policy: only "all" is possible until TURN relays are supported')
+        if self.ice_lite:
+            raise UsageError("ice_lite: a connection of its own needs full ICE; leave it out")
         if self.bundle_policy not in ("balanced", "max-compat", "max-bundle"):
             raise UsageError('bundle_policy: choose "balanced", "max-compat" or "max-bundle"')
         for name in ("close_timeout", "linger", "restart_timeout"):
