@@ -102,6 +102,12 @@ async def test_one_failed_handshake_after_the_other_harms_nobody_else(open_scene
             await hear_of_life(scene)
             leave_an_error_in_the_threads_queue()
             await hear_of_life(scene)
+            leave_an_error_in_the_threads_queue()
+            async with World(scene.world.network, *more_hosts(scene)).meet() as (_, _, near, far):
+                leave_an_error_in_the_threads_queue()
+                await near.send("hello")
+                assert await far.receive() == "hello"
+                leave_an_error_in_the_threads_queue()
 
 
 def more_hosts(scene: Scene) -> tuple:
