@@ -325,6 +325,22 @@ def test_a_request_without_an_answer_is_repeated_until_the_peer_is_given_up():
     assert 8 <= requests <= 12
 
 
+def test_a_peer_that_falls_silent_is_given_up_no_sooner_because_of_a_reset():
+    """SCTP bears more silence than ICE, which can find another way: all timers together must not change that."""
+    survived = []
+    for stream_ids in ([], [5]):
+        pair = connected()
+        pair.a.send(4, 51, b"x", now=pair.now)
+        pair.a.reset_streams(stream_ids, pair.now)
+        while not pair.a.is_ended:
+            pair.drain()
+            pair.lose_all()
+            pair.fire_next_timer()
+        survived.append(pair.now)
+    assert survived[0] > 60
+    assert survived[1] == pytest.approx(survived[0], abs=10)
+
+
 def test_a_peer_without_stream_resets_refuses_them_at_once(monkeypatch):
     monkeypatch.setattr("trio_webrtc.core.sctp.setup.EXTENSIONS", bytes([192]))
     pair = connected()

@@ -167,7 +167,8 @@ class Association:
                     if link is not None and lifecycle.heartbeats.on_timeout(not link.sender.outstanding, now):
                         lifecycle.count_timeout("the peer does not answer heartbeats", now)
                 case Timer.RECONFIG:
-                    if link is not None and link.resetter.on_timeout(now):
+                    # Where DATA is under way, T3-rtx counts: the same silence is not to count twice.
+                    if link is not None and link.resetter.on_timeout(now) and not link.sender.outstanding:
                         lifecycle.count_timeout("the peer does not answer a stream reset", now)
                 case _:
                     assert_never(timer)
