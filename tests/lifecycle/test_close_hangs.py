@@ -141,6 +141,7 @@ async def test_an_idle_connection_ends_at_once_and_hardly_wakes_before(world: Wo
         await caller.aclose()
         assert trio.current_time() - began < 0.1
         assert await callee.wait_closed() is CloseReason.REMOTE
+        await trio.sleep(1)
         with cancel_at_step(library_steps(), None) as silent:
             await trio.sleep(600)
         assert silent.steps == 0

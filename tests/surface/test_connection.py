@@ -35,6 +35,7 @@ async def test_both_sides_reach_the_connected_state(world: World, autojump_clock
 
 
 async def test_connection_states_shows_the_present_one_first_and_ends_after_closed(world: World, autojump_clock):
+    """E4: nothing is told of a connection after its end."""
     seen = []
 
     async def watch(states):
@@ -145,6 +146,7 @@ async def test_parameters_of_a_channel_reach_the_peer(world: World, autojump_clo
 
 
 async def test_closing_a_channel_ends_it_for_the_peer_after_all_that_was_sent(world: World, autojump_clock):
+    """D9: the end comes behind what was sent before it."""
     async with world.meet() as (_, _, near, far):
         for number in range(100):
             await near.send(str(number))
@@ -159,6 +161,7 @@ async def test_closing_a_channel_ends_it_for_the_peer_after_all_that_was_sent(wo
 
 
 async def test_a_channel_closed_before_the_connection_is_up_just_ends(world: World, autojump_clock):
+    """E2: closing while connecting."""
     async with open_peer_connection(network=world.left) as peer:
         channel = peer.create_data_channel("never")
         await channel.aclose()
@@ -168,6 +171,7 @@ async def test_a_channel_closed_before_the_connection_is_up_just_ends(world: Wor
 
 
 async def test_ids_are_used_again_when_both_directions_are_reset(world: World, autojump_clock):
+    """D6: no sooner, so that no channel gets the data of another."""
     async with world.meet() as (caller, callee, _, _):
         ids = set()
         for number in range(300):
@@ -183,7 +187,7 @@ async def test_ids_are_used_again_when_both_directions_are_reset(world: World, a
 
 
 async def test_the_ends_of_a_connection(world: World, autojump_clock):
-    """The peer's goodbye: first all the data, then the end; who closed it gets ClosedResourceError."""
+    """D2: the peer's goodbye: first all the data, then the end; who closed it gets ClosedResourceError."""
     async with world.meet() as (caller, callee, near, far):
         await near.send("last words")
         await caller.aclose()
@@ -202,6 +206,7 @@ async def test_the_ends_of_a_connection(world: World, autojump_clock):
 
 
 async def test_the_peer_hears_of_the_end_within_one_way(make_world: MakeWorld, autojump_clock):
+    """A8, E1: the goodbye leaves before what carries it is closed, and is understood as one."""
     world = make_world(latency=0.1)
     async with world.meet() as (caller, callee, _, _):
         start = trio.current_time()
@@ -228,6 +233,7 @@ async def test_a_round_trip_longer_than_the_first_repetition_of_a_check_connects
 
 
 async def test_no_way_to_the_peer_is_a_failure_that_names_the_pairs(world: World, autojump_clock):
+    """E3: nobody answers, and the application is told in time."""
     world.network.cut(world.left, world.right)
     async with (
         open_peer_connection(Configuration(restart_timeout=1.0), network=world.left) as caller,
@@ -244,6 +250,7 @@ async def test_no_way_to_the_peer_is_a_failure_that_names_the_pairs(world: World
 
 
 async def test_a_vanished_peer_is_disconnected_then_failed_then_the_channels_break(world: World, autojump_clock):
+    """E3, E5: a peer that falls silent is noticed."""
     async with world.meet() as (caller, _, near, _):
         world.network.cut(world.left, world.right)
         states = [state async for state in caller.connection_states()]
@@ -266,6 +273,7 @@ async def test_a_way_that_comes_back_is_connected_again(world: World, autojump_c
 
 
 async def test_a_certificate_other_than_announced_fails_with_that_reason(world: World, autojump_clock):
+    """E5: a handshake that fails is a state, and has a reason."""
     async with (
         open_peer_connection(network=world.left) as caller,
         open_peer_connection(network=world.right) as callee,

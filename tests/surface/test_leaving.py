@@ -105,6 +105,7 @@ async def _close_from_everywhere(world: World) -> None:
 
 
 async def test_a_reader_that_waits_is_told_and_not_cancelled(world: World, autojump_clock):
+    """C10: who waits for data does not keep anybody from closing."""
     async with world.meet() as (caller, _, near, _):
 
         async def read():
@@ -206,9 +207,7 @@ async def test_two_thousand_channels_come_and_go_and_nothing_grows(world: World,
 
 
 @pytest.mark.parametrize("pause", [1.0, 20.0, 60.0])
-async def test_delivery_goes_on_at_once_when_a_slow_reader_reads_again(
-    world: World, autojump_clock, pause: float
-):
+async def test_delivery_goes_on_at_once_when_a_slow_reader_reads_again(world: World, autojump_clock, pause: float):
     async with world.meet() as (_, _, near, far):
 
         async def send_all():

@@ -203,6 +203,7 @@ def record_chunks(peer: PeerConnection) -> list[int]:
 async def test_goodbyes_leave_before_the_sockets_are_freed(
     make_world: MakeWorld, autojump_clock, stage: Stage, way_out: Callable
 ):
+    """A1, A9, T1, T2: ABORT or SHUTDOWN, close_notify, then the socket; whoever cancels whom."""
     with nothing_stays_behind():
         for seed in range(RUNS):
             world = make_world(seed, latency=LATENCY)
