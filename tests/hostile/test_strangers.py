@@ -1,6 +1,9 @@
 """Datagrams from addresses that have proved nothing, and checks that prove nothing: they reach nothing."""
 
+import hmac
 import random
+import struct
+import zlib
 
 import pytest
 import trio
@@ -163,3 +166,39 @@ async def test_a_flood_of_good_checks_from_everywhere_keeps_within_its_bounds(op
         await hear_of_life(scene)
         await trio.sleep(60)  # consent goes on being asked for and given
         await hear_of_life(scene)
+
+
+async def test_nominations_with_numbers_of_any_order_are_answered_and_harm_nothing(
+    open_scene: OpenScene, autojump_clock
+):
+    """E9: libwebrtc's renomination, where a higher number overrules a lower one: an optional attribute here."""
+    async with open_scene() as scene:
+        rng, agent = random.Random(5), scene.victim._core.agent
+        address = address_of(scene.victim)
+        own, their_key = agent.local_credentials, agent.local_credentials.key
+        for number in (5, 5, 4, 0, 0xFFFFFF):
+            transaction_id = rng.randbytes(12)
+            check = signed_check(
+                transaction_id,
+                their_key,
+                (0x0006, f"{own.ufrag}:{agent.remote_credentials.ufrag}".encode()),
+                (0x0024, struct.pack("!I", 1)),
+                (0x802A, bytes(8)),
+                (0x0025, b""),
+                (0xC001, struct.pack("!I", number)),
+            )
+            await scene.intruder.send_datagrams(check)
+            answers = [e.data for e in scene.world.network.log if isinstance(e, DatagramSent)]
+            assert any(data[:2] == b"\x01\x01" and data[8:20] == transaction_id for data in answers)
+        assert address_of(scene.victim) == address
+        await hear_of_life(scene)
+
+
+def signed_check(transaction_id: bytes, key: bytes, *attributes: tuple[int, bytes]) -> bytes:
+    """A Binding request made by hand, for attributes that our own encoder does not know (RFC 8489 §5, §14.5)."""
+    body = b"".join(struct.pack("!HH", kind, len(value)) + value + bytes(-len(value) % 4) for kind, value in attributes)
+    cookie = bytes.fromhex("2112a442")
+    signed = struct.pack("!HH", 1, len(body) + 24) + cookie + transaction_id + body
+    integrity = struct.pack("!HH", 0x0008, 20) + hmac.digest(key, signed, "sha1")
+    whole = struct.pack("!HH", 1, len(body) + 32) + cookie + transaction_id + body + integrity
+    return whole + struct.pack("!HHI", 0x8028, 4, zlib.crc32(whole) ^ 0x5354554E)
