@@ -1,17 +1,34 @@
 """A test kit for programs that use this package, and for the package itself; all of it runs in virtual time."""
 
 from trio_webrtc.testing.link import Fate, Link
+from trio_webrtc.testing.nat import (
+    ADDRESS_RESTRICTED,
+    FULL_CONE,
+    PORT_RESTRICTED,
+    SYMMETRIC,
+    Dependence,
+    NatKind,
+)
 from trio_webrtc.testing.pair import End, InFlight, Pair
-from trio_webrtc.testing.virtual_network import DatagramSent, SocketClosed, VirtualHost, VirtualNetwork
+from trio_webrtc.testing.stun_server import serve_stun
+from trio_webrtc.testing.virtual_network import DatagramSent, SocketClosed, VirtualHost, VirtualNat, VirtualNetwork
 
 __all__ = [
+    "ADDRESS_RESTRICTED",
+    "FULL_CONE",
+    "PORT_RESTRICTED",
+    "SYMMETRIC",
     "DatagramSent",
+    "Dependence",
     "End",
     "Fate",
     "InFlight",
     "Link",
+    "NatKind",
     "Pair",
     "SocketClosed",
     "VirtualHost",
+    "VirtualNat",
     "VirtualNetwork",
+    "serve_stun",
 ]

@@ -28,6 +28,8 @@ class Fate(enum.Enum):
     """The queue before the link's bottleneck was full."""
     NOBODY_THERE = "nobody there"
     """No host has the address, or no socket of that host the port."""
+    FILTERED = "filtered"
+    """It arrived, but a NAT let nobody in from there."""
     UNREAD = "unread"
     """It arrived, but the receiving socket had no room left."""
 
@@ -65,10 +67,13 @@ class Link:
     _busy_until: float = 0.0
     _last_arrival: float = 0.0
 
-    def carry(self, packet_size: int, now: float) -> tuple[Fate, list[float]]:
-        """Decide the fate of the next datagram; say when it arrives, once for each copy."""
+    def carry(self, packet_size: int, now: float, *, cut: bool = False) -> tuple[Fate, list[float]]:
+        """Decide the fate of the next datagram; say when it arrives, once for each copy.
+
+        `cut` cuts the link for this datagram alone.
+        """
         lost, duplicated, reordered, jitter, delay = (self.random.random() for _ in range(5))
-        fate = self._fate(packet_size, lost, now)
+        fate = Fate.CUT if cut else self._fate(packet_size, lost, now)
         self.counters[fate] += 1
         if fate is not Fate.CARRIED:
             return fate, []

@@ -10,7 +10,10 @@ It stands in for the kernel at the lowest boundary, so everything above is the r
 and has no tasks of its own: with `trio.testing.MockClock(autojump_threshold=0)` a minute passes in no time. The seed
 fixes what happens to the n-th datagram from one host to another.
 
-What it is not: there are no routers and no address translation, and it never fragments.
+Behind a NAT there is a realm of its own, with private addresses; hosts and other NATs may be added to it. A NAT stands
+next to the hosts behind it: it takes no time, and links are between hosts, whatever NATs there are on the way.
+
+What it is not: there are no routers, and it never fragments.
 """
 
 import errno
@@ -29,6 +32,7 @@ import trio
 from trio_webrtc.core.contract import MAX_RUN_BYTES, MAX_RUN_SEGMENTS, Address, split_run
 from trio_webrtc.shell.network import Arrival, Interface
 from trio_webrtc.testing.link import Fate, Link
+from trio_webrtc.testing.nat import MAPPING_LIFETIME, PORT_RESTRICTED, Mapping, NatKind, Translator
 
 LOG_LENGTH: Final = 100_000
 """Entries of the log; the oldest make room for the newest."""
@@ -60,10 +64,148 @@ class SocketClosed(NamedTuple):
     address: Address
 
 
-class VirtualNetwork:
+class Realm:
+    """Hosts that reach each other without translation, and NATs among them, behind each of which is another realm."""
+
+    def __init__(self, network: "VirtualNetwork", name: str) -> None:
+        self.name = name
+        """The addresses of the NATs that it is behind, the outermost first; empty for the network itself."""
+        self._network = network
+        self._hosts: dict[str, VirtualHost] = {}
+        self._nats: dict[str, VirtualNat] = {}
+
+    def add_host(self, *addresses: str, name: str | None = None) -> "VirtualHost":
+        """Add a host with these IP addresses. Other hosts find it by its name, too, if it has one."""
+        host = VirtualHost(self._network, self, addresses, name)
+        for address in addresses:
+            self._refuse_if_taken(address)
+        self._hosts.update(dict.fromkeys(addresses, host))
+        return host
+
+    def add_nat(
+        self,
+        address: str,
+        kind: NatKind = PORT_RESTRICTED,
+        *,
+        mapping_lifetime: float = MAPPING_LIFETIME,
+        preserve_ports: bool = False,
+        hairpinning: bool = False,
+    ) -> "VirtualNat":
+        """Add a NAT with this IP address; what is behind it is added to the NAT.
+
+        Args:
+            address: What all hosts behind it look like from here.
+            kind: How it behaves: `FULL_CONE`, `ADDRESS_RESTRICTED`, `PORT_RESTRICTED`, `SYMMETRIC`, or your own.
+            mapping_lifetime: Seconds until it forgets a host from which nothing comes.
+            preserve_ports: Whether it takes the host's own port where that is free (RFC 4787 §4.2.1), or any.
+            hairpinning: Whether hosts behind it reach each other by its own address (RFC 4787 §6).
+        """
+        self._refuse_if_taken(address)
+        seed = f"{self._network.seed} NAT {self.name}{address}"
+        translator = Translator(
+            address,
+            kind,
+            lifetime=mapping_lifetime,
+            preserve_ports=preserve_ports,
+            rng=random.Random(seed),
+        )
+        nat = self._nats[address] = VirtualNat(self._network, self, address, translator, hairpinning=hairpinning)
+        return nat
+
+    @property
+    def hosts(self) -> "list[VirtualHost]":
+        """The hosts here, and after them those behind NATs."""
+        return [*self.neighbours, *(host for nat in self._nats.values() for host in nat.hosts)]
+
+    @property
+    def neighbours(self) -> "list[VirtualHost]":
+        """The hosts here, which hear each other's multicasts."""
+        return list(dict.fromkeys(self._hosts.values()))
+
+    def find_host(self, host: str) -> "VirtualHost | None":
+        """The host that has an address or name, if there is one."""
+        named = (candidate for candidate in self._hosts.values() if candidate.name == host)
+        return self._hosts.get(host) or next(named, None)
+
+    def route(self, from_: Address, to: Address, now: float) -> "Route | None":
+        """The way of a datagram that is sent here; None if there is none."""
+        node = self._nats.get(to[0])
+        if node is not None:
+            return node.enter(from_, to, now)
+        host = self._hosts.get(to[0])
+        return None if host is None else Route(from_, to, host)
+
+    def _refuse_if_taken(self, address: str) -> None:
+        if address in self._hosts or address in self._nats:
+            raise ValueError(f"{address} is the address of another host already")
+
+
+class VirtualNat(Realm):
+    """A NAT, and the realm behind it."""
+
+    def __init__(
+        self, network: "VirtualNetwork", outside: Realm, address: str, translator: Translator, *, hairpinning: bool
+    ) -> None:
+        super().__init__(network, f"{outside.name}{address}/")
+        self.address = address
+        self.hairpinning = hairpinning
+        self._outside = outside
+        self._translator = translator
+
+    def __repr__(self) -> str:
+        return f"<VirtualNat {self.address}>"
+
+    @property
+    def mappings(self) -> list[Mapping]:
+        """What it remembers now."""
+        return self._translator.mappings(trio.current_time())
+
+    def rebind(self) -> None:
+        """Forget everything, as NATs do that are restarted: hosts that go on sending appear at other ports.
+
+        With `preserve_ports`, the first of them appears where it was, but nobody outside may send there before that.
+        """
+        self._translator.forget_all()
+
+    def find_host(self, host: str) -> "VirtualHost | None":
+        """The host behind this NAT that has an address or name, or one outside."""
+        return super().find_host(host) or self._outside.find_host(host)
+
+    def route(self, from_: Address, to: Address, now: float) -> "Route | None":
+        """The way of a datagram that is sent behind this NAT."""
+        if to[0] in self._hosts or to[0] in self._nats:
+            return super().route(from_, to, now)
+        if (":" in to[0]) != (":" in self.address) or (to[0] == self.address and not self.hairpinning):
+            return None
+        return self._outside.route(self._translator.send(from_, to, now).outside, to, now)
+
+    def enter(self, from_: Address, to: Address, now: float) -> "Route | None":
+        """The way of a datagram that comes from outside. Whether it is let in is seen when it arrives."""
+        mapping = self._translator.find(to[1], now)
+        route = None if mapping is None else super().route(from_, mapping.inside, now)
+        if mapping is None or route is None:
+            return None
+        return route._replace(mappings=(mapping, *route.mappings))
+
+
+class Route(NamedTuple):
+    """Where a datagram goes, under which addresses it arrives, and which NATs it has to be let in by."""
+
+    from_: Address
+    to: Address
+    receiver: "VirtualHost"
+    mappings: tuple[Mapping, ...] = ()
+
+    def is_open(self, now: float) -> bool:
+        """Whether all NATs let it in."""
+        return all(mapping.admits(self.from_, now) for mapping in self.mappings)
+
+
+class VirtualNetwork(Realm):
     """Hosts, and the links between them. The keyword arguments after `seed` are those of every `Link`."""
 
     def __init__(self, *, seed: int, **conditions: Any) -> None:
+        super().__init__(self, "")
         self.seed = seed
         self.log: deque[DatagramSent | SocketClosed] = deque(maxlen=LOG_LENGTH)
         """What was sent, and which sockets were closed, in this order."""
@@ -72,25 +214,16 @@ class VirtualNetwork:
         self.lookup_delay = 0.0
         """Seconds that it takes to look up a name."""
         self._conditions = conditions
-        self._hosts: dict[str, VirtualHost] = {}
         self._links: dict[tuple[VirtualHost, VirtualHost], Link] = {}
+        self._cut_addresses: set[frozenset[str]] = set()
         self._sequence = itertools.count()
         Link(random=random.Random(0), **conditions)  # names a wrong argument here and not at the first datagram
-
-    def add_host(self, *addresses: str, name: str | None = None) -> "VirtualHost":
-        """Add a host with these IP addresses. Other hosts find it by its name, too, if it has one."""
-        host = VirtualHost(self, addresses, name)
-        for address in addresses:
-            if address in self._hosts:
-                raise ValueError(f"{address} is the address of another host already")
-        self._hosts.update(dict.fromkeys(addresses, host))
-        return host
 
     def link(self, from_: "VirtualHost", to: "VirtualHost") -> Link:
         """The way from one host to another, to be changed at any time."""
         link = self._links.get((from_, to))
         if link is None:
-            seed = f"{self.seed} {from_.addresses[0]} {to.addresses[0]}"
+            seed = f"{self.seed} {from_.path} {to.path}"
             link = self._links[from_, to] = Link(random=random.Random(seed), **self._conditions)
         return link
 
@@ -102,32 +235,34 @@ class VirtualNetwork:
         """Undo `cut`."""
         self.link(one, other).cut = self.link(other, one).cut = False
 
+    def cut_addresses(self, one: str, other: str) -> None:
+        """Drop whatever is sent between two addresses from now on, while other addresses of the hosts go on."""
+        self._cut_addresses.add(frozenset((one, other)))
+
+    def heal_addresses(self, one: str, other: str) -> None:
+        """Undo `cut_addresses`."""
+        self._cut_addresses.discard(frozenset((one, other)))
+
     @property
     def open_sockets(self) -> "list[VirtualUdpSocket]":
         """The sockets that nobody has closed yet."""
-        hosts = dict.fromkeys(self._hosts.values())
         return [
             socket
-            for host in hosts
+            for host in self.hosts
             for sockets in (host.sockets.values(), *host.members.values())
             for socket in sockets
         ]
 
-    def find_host(self, host: str) -> "VirtualHost | None":
-        """The host that has an address or name, if there is one."""
-        named = (candidate for candidate in self._hosts.values() if candidate.name == host)
-        return self._hosts.get(host) or next(named, None)
-
     def carry(self, sender: "VirtualHost", from_: Address, to: Address, data: bytes) -> None:
         """Let a datagram meet its fate. Called by sockets."""
         if ipaddress.ip_address(to[0]).is_multicast:
-            for host in dict.fromkeys(self._hosts.values()):
+            for host in sender.realm.neighbours:
                 for member in host.members.get(to, ()):
-                    self._carry(sender, from_, to, data, host, member)
+                    self._carry(sender, from_, to, data, Route(from_, to, host), member)
         else:
-            receiver = self._hosts.get(to[0])
-            socket = None if receiver is None else receiver.find_socket(to)
-            self._carry(sender, from_, to, data, receiver, socket)
+            route = sender.realm.route(from_, to, trio.current_time())
+            socket = None if route is None else route.receiver.find_socket(route.to)
+            self._carry(sender, from_, to, data, route, socket)
 
     def _carry(
         self,
@@ -135,17 +270,19 @@ class VirtualNetwork:
         from_: Address,
         to: Address,
         data: bytes,
-        receiver: "VirtualHost | None",
+        route: Route | None,
         socket: "VirtualUdpSocket | None",
     ) -> None:
         now = trio.current_time()
-        if receiver is None:
+        if route is None:
             fate = Fate.NOBODY_THERE
         else:
-            fate, arrivals = self.link(sender, receiver).carry(len(data) + _header_size(to[0]), now)
+            cut = frozenset((from_[0], to[0])) in self._cut_addresses
+            link = self.link(sender, route.receiver)
+            fate, arrivals = link.carry(len(data) + _header_size(to[0]), now, cut=cut)
             if socket is not None:
                 for arrival in arrivals:
-                    socket.put(_InFlight(arrival, next(self._sequence), from_, to[0], data))
+                    socket.put(_InFlight(arrival, next(self._sequence), route, data))
             elif fate is Fate.CARRIED:
                 fate = Fate.NOBODY_THERE
         self.counters[fate] += 1
@@ -155,8 +292,10 @@ class VirtualNetwork:
 class VirtualHost:
     """A host of a virtual network: give it to `open_peer_connection(network=...)`."""
 
-    def __init__(self, network: VirtualNetwork, addresses: Sequence[str], name: str | None) -> None:
+    def __init__(self, network: VirtualNetwork, realm: Realm, addresses: Sequence[str], name: str | None) -> None:
         self.network = network
+        self.realm = realm
+        """The hosts that it reaches without translation."""
         self.addresses = tuple(addresses)
         self.name = name
         self.mtu = 1500
@@ -172,6 +311,11 @@ class VirtualHost:
 
     def __repr__(self) -> str:
         return f"<VirtualHost {self.name or self.addresses[0]}>"
+
+    @property
+    def path(self) -> str:
+        """Its first address, behind those of the NATs that it is behind."""
+        return f"{self.realm.name}{self.addresses[0]}"
 
     @property
     def blocked(self) -> bool:
@@ -209,7 +353,7 @@ class VirtualHost:
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """Look up a host of the same network by its name or one of its addresses. Raises OSError."""
         await trio.sleep(self.network.lookup_delay)
-        found = self.network.find_host(host)
+        found = self.realm.find_host(host)
         if found is None:
             raise OSError(f"no host of this network is called {host}")
         return [(host, port)] if host in found.addresses else [(address, port) for address in found.addresses]
@@ -230,8 +374,7 @@ class VirtualHost:
 class _InFlight(NamedTuple):
     arrival: float
     sequence: int
-    from_: Address
-    local_host: str
+    route: Route
     data: bytes
 
 
@@ -298,12 +441,15 @@ class VirtualUdpSocket:
         now, room = trio.current_time(), RECEIVE_BUFFER
         wildcard = _is_wildcard(self.local_address[0])
         while self._in_flight and self._in_flight[0].arrival <= now:
-            _, _, from_, local_host, data = heapq.heappop(self._in_flight)
+            arrived_at, _, route, data = heapq.heappop(self._in_flight)
+            if not route.is_open(arrived_at):
+                self._host.network.counters[Fate.FILTERED] += 1
+                continue
             room -= len(data)
             if room < 0:
                 self._host.network.counters[Fate.UNREAD] += 1
                 continue
-            arrival = Arrival(local_host if wildcard else None, from_, data, None)
+            arrival = Arrival(route.to[0] if wildcard else None, route.from_, data, None)
             joined = _join(arrivals[-1], arrival) if arrivals else None
             if joined is None:
                 arrivals.append(arrival)
