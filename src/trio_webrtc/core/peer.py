@@ -209,7 +209,7 @@ class PeerCore:
         if self.closed:
             return
         checks: list[Received] = []
-        secured: list[tuple[Via, Address, list[bytes]]] = []
+        secured: dict[tuple[Via, Address], list[bytes]] = {}
         for via, from_, data, segment_size in batch:
             records: list[bytes] = []
             datagrams = split_run(data, segment_size)
@@ -223,11 +223,11 @@ class PeerCore:
                 else:
                     self.traffic.datagrams_dropped += 1
             if records:
-                secured.append((via, from_, records))
+                secured.setdefault((via, from_), []).extend(records)
         # Checks first: the one that proves an address may share its batch with the first record from there.
         if checks:
             self.agent.receive_datagrams(checks, now)
-        for via, from_, records in secured:
+        for (via, from_), records in secured.items():
             self._receive_records(via, from_, records, now)
         self._advance(now)
 

@@ -55,6 +55,9 @@ _IP_PKTINFO: Final = _constant("IP_PKTINFO", 8)
 _IPV6_RECVPKTINFO: Final = _constant("IPV6_RECVPKTINFO", 49)
 _IPV6_PKTINFO: Final = _constant("IPV6_PKTINFO", 50)
 
+_CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+"""What says that there was more than had room, as a number: members of an enum are slow to combine."""
+
 _SEGMENT_SIZE: Final = struct.Struct("@H")
 _GRO_SIZE: Final = struct.Struct("@i")
 _IN_PKTINFO: Final = struct.Struct("@i4s4s")  # interface index, local address, destination address
@@ -199,7 +202,7 @@ class KernelUdpSocket:
             data, sockaddr = self._socket.recvfrom(READ_SIZE)
             return Arrival(None, text_address(sockaddr) if self._ipv6 else sockaddr, data, None)
         data, ancillary, flags, sockaddr = self._socket.recvmsg(READ_SIZE, self._ancillary_room)
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & _CUT_OFF:
             return None
         local_host = segment_size = None
         for level, kind, value in ancillary:
