@@ -39,7 +39,7 @@ BATCH = 50
 PER_REFUSAL = (MAX_REFUSALS + 50 * BATCH) * 2048
 """A stream that is being reset, with what waits to be sent about it."""
 
-MAX_SECONDS = 5.0
+MAX_SECONDS = 10.0
 """Of computing, for a few hundred kilobytes. Each of these takes a fraction of it, unless something goes wrong."""
 
 OPEN = struct.pack("!BBHIHH", 3, 0, 0, 0, 0, 0)
@@ -102,6 +102,12 @@ def streams_skipped(i: Intruder) -> list[bytes]:
     return in_packets(i, [ForwardTsnChunk(tsn_after(i.next_tsn, n), some).encode() for n, some in enumerate(skipped)])
 
 
+def skips_beneath_lone_fragments(i: Intruder) -> list[bytes]:
+    steps = [ForwardTsnChunk(tsn_after(i.next_tsn, number)).encode() for number in range(10_000)]
+    tsns = [tsn_after(i.next_tsn, 10_001 + 2 * number) for number in range(8000)]
+    return in_packets(i, [encode_data(0, tsn, 1, 0, 51, b"x") for tsn in tsns]) + in_packets(i, steps)
+
+
 def inits(i: Intruder) -> list[bytes]:
     return [untagged(an_init(i).encode())] * 3000
 
@@ -148,6 +154,7 @@ def bounded(limit: int) -> Iterator[None]:
         (wishes_for_channels, WHATEVER + PER_REFUSAL + PER_STREAM),
         (gaps, WHATEVER),
         (streams_skipped, WHATEVER + PER_STREAM),
+        (skips_beneath_lone_fragments, WINDOW),
         (inits, WHATEVER),
     ],
 )

@@ -103,9 +103,12 @@ class Reassembly:
         else:
             self._hold(fragments)
 
-    def skip_to(self, cumulative_tsn: int, skipped: Iterable[tuple[int, int]]) -> None:
-        """The peer has given up all up to this TSN, and ordered messages up to these numbers (RFC 3758 §3.6)."""
-        for fragments in [*self._by_first.values()]:
+    def skip_to(self, cumulative_tsn: int, skipped: Iterable[tuple[int, int]], *, skipped_from: int) -> None:
+        """The peer has given up all up to this TSN, and ordered messages up to these numbers (RFC 3758 §3.6).
+
+        Up to `skipped_from`, nothing was missing before.
+        """
+        for fragments in self._held_between(skipped_from, cumulative_tsn):
             # What began before and still goes on behind it is the beginning of a message that may yet complete.
             continues = fragments.flags & BEGINS and fragments.last_tsn > cumulative_tsn
             if fragments.first_tsn <= cumulative_tsn and not continues:
@@ -151,6 +154,14 @@ class Reassembly:
     def _hold(self, fragments: Fragments) -> None:
         self._by_first[fragments.first_tsn] = self._by_last[fragments.last_tsn] = fragments
         self.held += fragments.cost
+
+    def _held_between(self, complete_up_to: int, last_tsn: int) -> list[Fragments]:
+        """What ends where nothing is missing any more, and what begins up to `last_tsn`: among all, or TSN by TSN."""
+        if last_tsn - complete_up_to >= len(self._by_first):
+            return [*self._by_first.values()]
+        found = [self._by_last.get(complete_up_to)]
+        found += [self._by_first.get(tsn) for tsn in range(complete_up_to + 1, last_tsn + 1)]
+        return [fragments for fragments in found if fragments is not None]
 
     def _take_out(self, fragments: Fragments) -> None:
         del self._by_first[fragments.first_tsn], self._by_last[fragments.last_tsn]

@@ -130,8 +130,8 @@ class Receiver:
         cumulative = self.cumulative_tsn + distance32(self.cumulative_tsn, chunk.new_cumulative_tsn)
         self._sack_now = True
         if cumulative > self.cumulative_tsn:
-            self.cumulative_tsn = self._beyond_gap.take_prefix(cumulative)
-            self.reassembly.skip_to(cumulative, chunk.skipped)
+            skipped_from, self.cumulative_tsn = self.cumulative_tsn, self._beyond_gap.take_prefix(cumulative)
+            self.reassembly.skip_to(cumulative, chunk.skipped, skipped_from=skipped_from)
 
     # -- when to acknowledge -------------------------------------------------------------------------------------
 
