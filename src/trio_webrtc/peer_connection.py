@@ -295,6 +295,11 @@ class PeerConnection:
             self._check_open()
             await self._news.park()
 
+    def _resolve(self, name: str) -> None:
+        is_wanted = self._configuration.resolve_local_names and not self._core.closed
+        if is_wanted and self._names.ask(name):
+            self._path.start_soon(self._names.run)
+
     def _resolved(self, name: str, host: str) -> None:
         self._path.tell(self._core.resolve_name, name, host, trio.current_time())
 
@@ -482,8 +487,7 @@ class PeerConnection:
                 case ConnectionStateChanged(state):
                     self._state.set(state.value)
                 case NameFound(name):
-                    if self._configuration.resolve_local_names and self._names.ask(name):
-                        self._path.start_soon(self._names.run)
+                    self._resolve(name)
                 case NegotiationNeeded():
                     self._offers_due.set(None)
                 case Ended():

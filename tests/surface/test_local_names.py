@@ -131,6 +131,16 @@ async def test_a_name_that_nobody_knows_leaves_nothing_behind(world: World, auto
         assert len(world.network.open_sockets) == own_sockets + 2, "it can be asked again"
 
 
+async def test_a_name_that_comes_when_the_connection_ends_is_not_asked_for(world: World, autojump_clock):
+    line = "candidate:1 1 udp 2113937151 nobody.local 50281 typ host"
+    with trio.CancelScope() as leaving:
+        async with world.meet() as (caller, _, _, _):
+            # As if it had come in the very turn of the event loop in which the scope is left.
+            caller._core.add_remote_candidate(line, "0", 0, None, trio.current_time())
+            leaving.cancel()
+    assert not world.network.open_sockets
+
+
 async def test_the_application_may_forbid_asking(make_world: MakeWorld, autojump_clock, nursery):
     world = make_world()
     asked: list[str] = []
