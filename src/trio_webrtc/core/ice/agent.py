@@ -388,7 +388,7 @@ class Agent:
             self._events.append(ConsentLost(self._silent_for))
             self._in_use = None
             in_use.generation.give_up()
-        elif in_use.generation in self._alive():
+        elif in_use.generation in self._alive() and in_use.pair is in_use.generation.chosen:
             in_use.generation.set_choice_in_doubt(in_use.consent.is_silent)
 
     def _present_state(self) -> AgentState:

@@ -109,11 +109,18 @@ class Checklist:
 
     def reopen(self) -> None:
         """The selected pair is lost: everything that may still work is checked again."""
-        self._selected, self._floor, self._concluded = None, None, False
+        self._selected = None
+        self.look_elsewhere()
         for pair in self.pairs:
             if pair.state is not PairState.IN_PROGRESS:
-                pair.state = PairState.WAITING
                 pair.nominated = pair.nominated_by_peer = False
+
+    def look_elsewhere(self) -> None:
+        """The selected pair may be lost: everything else is checked again, until `conclude` says otherwise."""
+        self._floor, self._concluded = None, False
+        for pair in self.pairs:
+            if pair is not self._selected and pair.state is not PairState.IN_PROGRESS:
+                pair.state = PairState.WAITING
 
     def is_wanted(self, pair: CandidatePair) -> bool:
         """Whether it would still matter if a check of `pair` succeeded."""

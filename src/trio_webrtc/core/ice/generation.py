@@ -113,8 +113,14 @@ class Generation:
         self._timers.cancel(_Timer.NOMINATION)
 
     def set_choice_in_doubt(self, in_doubt: bool) -> None:
-        """While the peer is silent on the chosen pair, any other on which it is heard is better."""
+        """While the peer is silent on the chosen pair, any other on which it is heard is better, and looked for."""
+        if in_doubt is self._choice_is_in_doubt or self.chosen is None:
+            return
         self._choice_is_in_doubt = in_doubt
+        if in_doubt:
+            self.checklist.look_elsewhere()
+        else:
+            self._stop_looking(self.chosen)
 
     def give_up(self) -> None:
         """No more checks, no more hope."""
@@ -341,7 +347,10 @@ class Generation:
         pair.nominated = True
         self.chosen = pair
         self._choice_is_in_doubt = False
-        for stopped in self.checklist.conclude(pair, for_good=self._role.controlling):
+        self._stop_looking(pair)
+
+    def _stop_looking(self, chosen: CandidatePair) -> None:
+        for stopped in self.checklist.conclude(chosen, for_good=self._role.controlling):
             self._checks.abandon(stopped)
 
     # Failure
