@@ -33,6 +33,7 @@ class Peer:
         self.webrtc.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.pipeline.add(self.webrtc)
         self.channels: dict[str, GstWebRTC.WebRTCDataChannel] = {}
+        self.opened: set[str] = set()
         self.webrtc.connect("on-data-channel", lambda _, channel: self.watch(channel))
         self.webrtc.connect("notify::ice-gathering-state", self.on_gathering_state)
         self.pipeline.set_state(Gst.State.READY)
@@ -55,13 +56,15 @@ class Peer:
             ),
         )
         channel.connect("on-close", lambda _: tell("closed", label=label))
+        channel.connect("on-open", self.on_open)
         if channel.get_property("ready-state") == GstWebRTC.WebRTCDataChannelState.OPEN:
             self.on_open(channel)
-        else:
-            channel.connect("on-open", self.on_open)
 
     def on_open(self, channel: GstWebRTC.WebRTCDataChannel) -> None:
-        tell("open", label=channel.get_property("label"), protocol=channel.get_property("protocol") or "")
+        label = channel.get_property("label")
+        if label not in self.opened:  # it may have opened before its signal was connected, or just then
+            self.opened.add(label)
+            tell("open", label=label, protocol=channel.get_property("protocol") or "")
 
     def call(self, signal: str, *arguments: object) -> Gst.Promise:
         promise = Gst.Promise.new()
