@@ -29,12 +29,10 @@ from trio_webrtc.core.peer import (
     ConnectionState,
     ConnectionStateChanged,
     Ended,
-    GatheringStarted,
-    NameFound,
-    NegotiationNeeded,
     PeerCore,
     PeerSettings,
 )
+from trio_webrtc.core.signalling import GatheringStarted, NameFound, NegotiationNeeded
 from trio_webrtc.data_channel import PRIORITY_WEIGHTS, DataChannel, Priority
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
 from trio_webrtc.errors import CloseReason, ConnectionFailedError, FailureReason, UsageError
@@ -162,7 +160,7 @@ class PeerConnection:
     @property
     def signaling_state(self) -> str:
         """W3C's RTCSignalingState."""
-        return self._core.signaling_state.value
+        return self._core.signalling.state.value
 
     @property
     def close_reason(self) -> CloseReason | None:
@@ -188,22 +186,22 @@ class PeerConnection:
     @property
     def current_local_description(self) -> SessionDescription | None:
         """Our part of the last completed exchange, with the candidates gathered so far."""
-        return _description(self._core.describe(Which.CURRENT_LOCAL))
+        return _description(self._core.signalling.describe(Which.CURRENT_LOCAL))
 
     @property
     def pending_local_description(self) -> SessionDescription | None:
         """Our part of an exchange under way, with the candidates gathered so far."""
-        return _description(self._core.describe(Which.PENDING_LOCAL))
+        return _description(self._core.signalling.describe(Which.PENDING_LOCAL))
 
     @property
     def current_remote_description(self) -> SessionDescription | None:
         """The peer's part of the last completed exchange."""
-        return _description(self._core.describe(Which.CURRENT_REMOTE))
+        return _description(self._core.signalling.describe(Which.CURRENT_REMOTE))
 
     @property
     def pending_remote_description(self) -> SessionDescription | None:
         """The peer's part of an exchange under way."""
-        return _description(self._core.describe(Which.PENDING_REMOTE))
+        return _description(self._core.signalling.describe(Which.PENDING_REMOTE))
 
     async def create_offer(self) -> SessionDescription:
         """An offer of what this side wants; changes nothing until `set_local_description()`.
@@ -212,7 +210,7 @@ class PeerConnection:
         """
         await trio.lowlevel.checkpoint()
         self._check_open()
-        return SessionDescription("offer", self._core.create_offer())
+        return SessionDescription("offer", self._core.signalling.create_offer())
 
     async def create_answer(self) -> SessionDescription:
         """An answer to the peer's offer; changes nothing until `set_local_description()`.
@@ -221,7 +219,7 @@ class PeerConnection:
         """
         await trio.lowlevel.checkpoint()
         self._check_open()
-        return SessionDescription("answer", self._core.create_answer())
+        return SessionDescription("answer", self._core.signalling.create_answer())
 
     async def set_local_description(self, description: SessionDescription | None = None) -> None:
         """Apply our own description, and start gathering candidates; None makes the offer or answer that is due.
@@ -232,7 +230,7 @@ class PeerConnection:
         self._check_open()
         type_, sdp = (description.type, description.sdp) if description is not None else (None, None)
         self._apply(partial(self._core.set_local_description, type_, sdp))
-        if self._core.wants_candidates and not self._is_gathering:
+        if self._core.signalling.wants_candidates and not self._is_gathering:
             self._is_gathering = True
             self._gathering_state = "gathering"
             self._path.start_soon(gather, self._path, self._core, self._network, self._gathering_settings(), self._rng)
@@ -275,7 +273,7 @@ class PeerConnection:
 
     def negotiation_needed(self) -> trio.abc.ReceiveChannel[None]:
         """A None whenever an offer should be made; those that nobody has taken yet count as one."""
-        return self._offers_due.subscribe(skip_present=not self._core.needs_negotiation)
+        return self._offers_due.subscribe(skip_present=not self._core.signalling.needs_negotiation)
 
     # -- candidates ----------------------------------------------------------------------------------------------
 
@@ -305,7 +303,7 @@ class PeerConnection:
 
     @property
     def _has_nothing_to_gather_for(self) -> bool:
-        return not self._core.wants_candidates and self.local_description is not None
+        return not self._core.signalling.wants_candidates and self.local_description is not None
 
     def _gathering_settings(self) -> GatheringSettings:
         return GatheringSettings(
@@ -476,7 +474,7 @@ class PeerConnection:
                         channel.parameters.label,
                     )
                 case LocalCandidateGathered(candidate):
-                    self._candidates.append(IceCandidate(*self._core.describe_candidate(candidate)))
+                    self._candidates.append(IceCandidate(*self._core.signalling.describe_candidate(candidate)))
                 case GatheringCompleted():
                     self._candidates.end()
                     self._gathering_state = "complete"

@@ -89,13 +89,13 @@ class PeerPair(Pair[Received]):
     def offer(self, offerer: Peer, answerer: Peer, change=unchanged) -> None:
         offerer.core.set_local_description("offer", None, self.now)
         self.drain()
-        _, sdp = offerer.core.describe(jsep.Which.PENDING_LOCAL)
+        _, sdp = offerer.core.signalling.describe(jsep.Which.PENDING_LOCAL)
         answerer.core.set_remote_description("offer", change(sdp), self.now)
 
     def answer(self, offerer: Peer, answerer: Peer, change=unchanged) -> None:
         answerer.core.set_local_description("answer", None, self.now)
         self.drain()
-        _, sdp = answerer.core.describe(jsep.Which.CURRENT_LOCAL)
+        _, sdp = answerer.core.signalling.describe(jsep.Which.CURRENT_LOCAL)
         offerer.core.set_remote_description("answer", change(sdp), self.now)
 
     def negotiate(self, offerer: Peer | None = None, change=unchanged) -> None:
@@ -242,7 +242,7 @@ def test_records_that_come_before_the_answer_are_kept_and_answered_when_it_is_th
     pair.a.core.receive_datagrams([Received(pair.a.address, pair.b.address, hello)], pair.now)
     assert [*pair.a.core.stage.early] == [hello]
     pair.a.sent.clear()
-    _, sdp = pair.b.core.describe(jsep.Which.CURRENT_LOCAL)
+    _, sdp = pair.b.core.signalling.describe(jsep.Which.CURRENT_LOCAL)
     pair.a.core.set_remote_description("answer", sdp, pair.now)
     pair.drain()
     assert Protocol.DTLS in {protocol_of(datagram) for datagram in pair.a.sent}  # its answer to that very hello
@@ -456,13 +456,13 @@ def test_ice_restarts_from_either_side_while_data_flows(connected, restarter):
     before = ufrag(pair.a), ufrag(pair.b)
     peer = getattr(pair, restarter)
     peer.core.restart_ice(pair.now)
-    assert peer.core.needs_negotiation
+    assert peer.core.signalling.needs_negotiation
     pair.a.core.channels.send(near, bytes(100_000), pair.now)
     pair.drain()
     pair.negotiate(peer)
     pair.a.core.channels.send(near, "after", pair.now)
     pair.spend(3)
-    assert not peer.core.needs_negotiation
+    assert not peer.core.signalling.needs_negotiation
     assert {ufrag(pair.a), ufrag(pair.b)}.isdisjoint(before)
     assert [len(message) for message, _ in far.inbox] == [100_000, 5]
     assert pair.a.core.agent.selected_pair is not None
@@ -490,7 +490,7 @@ def test_an_answer_to_an_offer_that_restarts_nothing_restarts_nothing(connected)
     pair.a.core.restart_ice(pair.now)
     pair.negotiate(pair.b)
     assert (ufrag(pair.a), ufrag(pair.b)) == before
-    assert pair.a.core.needs_negotiation
+    assert pair.a.core.signalling.needs_negotiation
     pair.transfer(near, far)
     pair.negotiate(pair.a)
     pair.spend(3)
@@ -509,10 +509,10 @@ def test_offers_that_cross_leave_the_connection_whole(connected, both_restart):
     pair.negotiate(pair.b)  # the left side gives way
     pair.spend(5)
     pair.transfer(near, far)
-    if pair.a.core.needs_negotiation:
+    if pair.a.core.signalling.needs_negotiation:
         pair.negotiate(pair.a)
     pair.spend(60)
-    assert not pair.a.core.needs_negotiation
+    assert not pair.a.core.signalling.needs_negotiation
     assert pair.a.states[-1] == pair.b.states[-1] == "connected"
     pair.transfer(near, far)
 

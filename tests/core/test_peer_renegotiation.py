@@ -35,7 +35,7 @@ def test_an_offer_that_needs_another_dtls_association_is_refused_and_changes_not
     near, far = pair.connect()
     with pytest.raises(InvalidDescriptionError, match="another one needs another connection"):
         pair.offer(pair.a, pair.b, forge)
-    assert pair.b.core.signaling_state.value == "stable"
+    assert pair.b.core.signalling.state.value == "stable"
     pair.offer(pair.a, pair.b)
     pair.answer(pair.a, pair.b)
     pair.transfer(near, far)
@@ -47,8 +47,8 @@ def test_an_answer_that_needs_another_dtls_association_is_refused_and_changes_no
     pair.offer(pair.a, pair.b)
     with pytest.raises(InvalidDescriptionError, match="another one needs another connection"):
         pair.answer(pair.a, pair.b, forge)
-    assert pair.a.core.signaling_state.value == "have-local-offer"
-    pair.a.core.set_remote_description("answer", pair.b.core.describe(Which.CURRENT_LOCAL)[1], pair.now)
+    assert pair.a.core.signalling.state.value == "have-local-offer"
+    pair.a.core.set_remote_description("answer", pair.b.core.signalling.describe(Which.CURRENT_LOCAL)[1], pair.now)
     pair.transfer(near, far)
 
 
@@ -63,7 +63,9 @@ def test_another_endpoint_may_answer_than_the_one_that_answered_provisionally(pa
     pair.offer(pair.a, pair.b)
     pair.b.core.set_local_description("pranswer", None, pair.now)
     pair.drain()
-    provisional = forge(pair.b.core.describe(Which.PENDING_LOCAL)[1]).replace("a=ice-ufrag:", "a=ice-ufrag:other")
+    provisional = forge(pair.b.core.signalling.describe(Which.PENDING_LOCAL)[1]).replace(
+        "a=ice-ufrag:", "a=ice-ufrag:other"
+    )
     pair.a.core.set_remote_description("pranswer", provisional, pair.now)
     pair.spend(0.5)
     pair.answer(pair.a, pair.b)
@@ -76,7 +78,7 @@ def test_data_may_flow_after_a_provisional_answer_already(pair):
     pair.offer(pair.a, pair.b)
     pair.b.core.set_local_description("pranswer", None, pair.now)
     pair.drain()
-    pair.a.core.set_remote_description(*pair.b.core.describe(Which.PENDING_LOCAL), pair.now)
+    pair.a.core.set_remote_description(*pair.b.core.signalling.describe(Which.PENDING_LOCAL), pair.now)
     assert pair.spend(5, lambda: bool(pair.b.arrived))
     pair.transfer(near, pair.b.arrived[0])
     pair.answer(pair.a, pair.b)
@@ -98,7 +100,7 @@ def test_taking_the_data_section_away_ends_the_connection(pair, by):
     assert keeper.told(Ended) == [Ended(CloseReason.REMOTE, None)]
     assert far.state is ChannelState.CLOSED
     assert goodbyes(keeper)[-1] == ALERT
-    assert keeper.core.describe(Which.CURRENT_LOCAL) is not None, "which the taker has yet to be told"
+    assert keeper.core.signalling.describe(Which.CURRENT_LOCAL) is not None, "which the taker has yet to be told"
     pair.spend(1)
     assert near.state is ChannelState.CLOSED
     assert taker.core.connection_state is ConnectionState.CLOSED
@@ -121,7 +123,7 @@ def test_audio_that_comes_and_goes_leaves_data_alone(pair):
         pair.offer(pair.a, pair.b, change)
         pair.b.core.set_local_description("answer", None, pair.now)
         pair.drain()
-        assert pair.b.core.describe(Which.CURRENT_LOCAL)[1].count("m=") == 2
+        assert pair.b.core.signalling.describe(Which.CURRENT_LOCAL)[1].count("m=") == 2
         pair.a.core.set_local_description("rollback", None, pair.now)
     assert isinstance(pair.b.core.stage, Secured)
     pair.transfer(near, far)

@@ -38,7 +38,7 @@ class Signalling(RuleBasedStateMachine):
     def offer(self, peer: Peer) -> str:
         peer.core.set_local_description("offer", None, self.pair.now)
         self.pair.drain()
-        return peer.core.describe(Which.PENDING_LOCAL)[1]
+        return peer.core.signalling.describe(Which.PENDING_LOCAL)[1]
 
     def take_offer(self, peer: Peer, sdp: str) -> None:
         peer.core.set_remote_description("offer", sdp, self.pair.now)
@@ -48,11 +48,11 @@ class Signalling(RuleBasedStateMachine):
         for _ in range(provisional):
             answerer.core.set_local_description("pranswer", None, self.pair.now)
             self.pair.drain()
-            offerer.core.set_remote_description(*answerer.core.describe(Which.PENDING_LOCAL), self.pair.now)
+            offerer.core.set_remote_description(*answerer.core.signalling.describe(Which.PENDING_LOCAL), self.pair.now)
             self.spend(pause)
         answerer.core.set_local_description("answer", None, self.pair.now)
         self.pair.drain()
-        offerer.core.set_remote_description(*answerer.core.describe(Which.CURRENT_LOCAL), self.pair.now)
+        offerer.core.set_remote_description(*answerer.core.signalling.describe(Which.CURRENT_LOCAL), self.pair.now)
         self.pair.drain()
         self.is_agreed = True
 
@@ -131,14 +131,14 @@ class Signalling(RuleBasedStateMachine):
     def nothing_is_lost_and_nobody_fails(self):
         for side in ("a", "b"):
             peer = self.peer(side)
-            assert peer.core.signaling_state.value == "stable"
+            assert peer.core.signalling.state.value == "stable"
             assert peer.core.connection_state not in (ConnectionState.FAILED, ConnectionState.CLOSED)
             if self.channels:
                 self.received[side] += peer.take_all(self.channels[side], self.pair.now)
                 assert self.received[side] == self.sent[side][: len(self.received[side])]
             if self.is_agreed:
-                local = parse(peer.core.describe(Which.CURRENT_LOCAL)[1]).media[0]
-                remote = parse(peer.core.describe(Which.CURRENT_REMOTE)[1]).media[0]
+                local = parse(peer.core.signalling.describe(Which.CURRENT_LOCAL)[1]).media[0]
+                remote = parse(peer.core.signalling.describe(Which.CURRENT_REMOTE)[1]).media[0]
                 assert local.find("ice-ufrag").value == peer.core.agent.local_credentials.ufrag
                 assert remote.find("ice-ufrag").value == peer.core.agent.remote_credentials.ufrag
                 lines = [found.value for found in local.find_all("candidate")]

@@ -101,7 +101,7 @@ async def test_what_means_nothing_is_passed_over(open_scene: OpenScene, autojump
 async def test_a_message_that_is_too_large_ends_its_channel(open_scene: OpenScene, autojump_clock):
     async with open_scene(Configuration(max_message_size=2000)) as scene:
         await scene.intruder.connection.create_data_channel("other").wait_open()
-        scene.intruder.connection._core.remote_max_message_size = 1_000_000
+        scene.intruder.connection._core.signalling.remote_max_message_size = 1_000_000
         await scene.near.send(b"x" * 20_000)
         with pytest.raises(trio.BrokenResourceError, match="too large"):
             await scene.far.receive()
