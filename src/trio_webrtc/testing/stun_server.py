@@ -5,7 +5,8 @@ import trio
 from trio_webrtc.core.contract import MalformedPacketError, split_run
 from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message, MessageClass, Method
 from trio_webrtc.shell.network import Arrival
-from trio_webrtc.testing.virtual_network import VirtualHost, VirtualUdpSocket
+from trio_webrtc.testing.virtual_network import VirtualHost
+from trio_webrtc.testing.virtual_socket import VirtualUdpSocket
 
 
 async def serve_stun(

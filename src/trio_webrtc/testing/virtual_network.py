@@ -17,34 +17,26 @@ What it is not: there are no routers, and it never fragments.
 """
 
 import errno
-import heapq
 import ipaddress
 import itertools
-import math
-import os
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import trio
 
-from trio_webrtc.core.contract import MAX_RUN_BYTES, MAX_RUN_SEGMENTS, Address, split_run
-from trio_webrtc.shell.network import Arrival, Interface
+from trio_webrtc.core.contract import Address
+from trio_webrtc.shell.network import Interface
 from trio_webrtc.testing.link import Fate, Link
 from trio_webrtc.testing.nat import MAPPING_LIFETIME, PORT_RESTRICTED, Mapping, NatKind, Translator
+from trio_webrtc.testing.virtual_socket import VirtualUdpSocket, header_size, is_wildcard, os_error
 
 LOG_LENGTH: Final = 100_000
 """Entries of the log; the oldest make room for the newest."""
 
 FIRST_FREE_PORT: Final = 49_152
 """The first of the ports that are given to sockets which ask for none (RFC 6335 §6)."""
-
-RECEIVE_BUFFER: Final = 2 * 1024 * 1024
-"""Bytes that arrived and nobody has read yet, for each socket; what comes then is dropped."""
-
-SEND_BUFFER: Final = 256 * 1024
-"""Bytes accepted for sending and not yet on the wire, for each socket; what comes then is refused."""
 
 
 class DatagramSent(NamedTuple):
@@ -244,7 +236,7 @@ class VirtualNetwork(Realm):
         self._cut_addresses.discard(frozenset((one, other)))
 
     @property
-    def open_sockets(self) -> "list[VirtualUdpSocket]":
+    def open_sockets(self) -> list[VirtualUdpSocket]:
         """The sockets that nobody has closed yet."""
         return [
             socket
@@ -271,7 +263,7 @@ class VirtualNetwork(Realm):
         to: Address,
         data: bytes,
         route: Route | None,
-        socket: "VirtualUdpSocket | None",
+        socket: VirtualUdpSocket | None,
     ) -> None:
         now = trio.current_time()
         if route is None:
@@ -279,10 +271,10 @@ class VirtualNetwork(Realm):
         else:
             cut = frozenset((from_[0], to[0])) in self._cut_addresses
             link = self.link(sender, route.receiver)
-            fate, arrivals = link.carry(len(data) + _header_size(to[0]), now, cut=cut)
+            fate, arrivals = link.carry(len(data) + header_size(to[0]), now, cut=cut)
             if socket is not None:
                 for arrival in arrivals:
-                    socket.put(_InFlight(arrival, next(self._sequence), route, data))
+                    socket.put(arrival, next(self._sequence), route, data)
             elif fate is Fate.CARRIED:
                 fate = Fate.NOBODY_THERE
         self.counters[fate] += 1
@@ -332,19 +324,19 @@ class VirtualHost:
         """The addresses of this host, in the order of their making."""
         return [Interface(f"veth{index}", address) for index, address in enumerate(self.addresses)]
 
-    def open_udp(self, address: Address) -> "VirtualUdpSocket":
+    def open_udp(self, address: Address) -> VirtualUdpSocket:
         """Bind a socket, with port 0 to one that is free. Raises OSError."""
         host, port = address
-        if host not in self.addresses and not _is_wildcard(host):
-            raise _os_error(errno.EADDRNOTAVAIL)
+        if host not in self.addresses and not is_wildcard(host):
+            raise os_error(errno.EADDRNOTAVAIL)
         if port == 0:
             port = next(port for port in self._free_ports if (host, port) not in self.sockets)
         if (host, port) in self.sockets:
-            raise _os_error(errno.EADDRINUSE)
+            raise os_error(errno.EADDRINUSE)
         socket = self.sockets[host, port] = VirtualUdpSocket(self, (host, port))
         return socket
 
-    def open_multicast(self, group: Address, interface: Interface) -> "VirtualUdpSocket":
+    def open_multicast(self, group: Address, interface: Interface) -> VirtualUdpSocket:
         """Join a multicast group; every host of the network that has joined it hears what is sent there."""
         socket = VirtualUdpSocket(self, group, source=interface.address)
         self.members.setdefault(group, []).append(socket)
@@ -358,10 +350,19 @@ class VirtualHost:
             raise OSError(f"no host of this network is called {host}")
         return [(host, port)] if host in found.addresses else [(address, port) for address in found.addresses]
 
-    def find_socket(self, address: Address) -> "VirtualUdpSocket | None":
+    def find_socket(self, address: Address) -> VirtualUdpSocket | None:
         """The socket that gets what is sent to an address."""
         host, port = address
         return self.sockets.get(address) or self.sockets.get(("::" if ":" in host else "0.0.0.0", port))
+
+    def forget_socket(self, closed: VirtualUdpSocket) -> None:
+        """A socket of this host has been closed."""
+        members = self.members.get(closed.local_address, [])
+        if closed in members:
+            members.remove(closed)
+        else:
+            del self.sockets[closed.local_address]
+        self.network.log.append(SocketClosed(trio.current_time(), closed.local_address))
 
     def time_on_wire(self, packet_size: int, now: float) -> float:
         """Occupy the host's way out; say when the packet has left it."""
@@ -369,183 +370,3 @@ class VirtualHost:
             return now
         self._busy_until = max(now, self._busy_until) + packet_size / self.bandwidth
         return self._busy_until
-
-
-class _InFlight(NamedTuple):
-    arrival: float
-    sequence: int
-    route: Route
-    data: bytes
-
-
-class VirtualUdpSocket:
-    """A bound UDP socket of a virtual host."""
-
-    def __init__(self, host: VirtualHost, address: Address, *, source: str | None = None) -> None:
-        self.local_address = address
-        self._source = source
-        self._host = host
-        self._closed = False
-        self._in_flight: list[_InFlight] = []
-        self._leaving: deque[tuple[float, int]] = deque()
-        self._leaving_bytes = 0
-        self._reader = _Waiter()
-        self._writer = _Waiter()
-
-    def send(self, to: Address, data: bytes, segment_size: int | None, from_host: str | None) -> int:
-        """Send one datagram or a run of them; say how many bytes were taken. See `UdpSocket.send`."""
-        if self._closed:
-            raise _os_error(errno.EBADF)
-        host, port = self.local_address
-        if (":" in to[0]) != (":" in host):
-            raise _os_error(errno.EAFNOSUPPORT)
-        if self._source is not None:
-            host = self._source
-        elif _is_wildcard(host):
-            host = from_host or self._default_source(host)
-        taken, now = 0, trio.current_time()
-        for datagram in split_run(data, segment_size):
-            packet_size = len(datagram) + _header_size(host)
-            if packet_size > self._host.mtu:
-                raise _os_error(errno.EMSGSIZE)
-            if not self._has_room_for(packet_size, now):
-                break
-            self._leaving.append((self._host.time_on_wire(packet_size, now), packet_size))
-            self._leaving_bytes += packet_size
-            self._host.network.carry(self._host, (host, port), to, datagram)
-            taken += len(datagram)
-        return taken
-
-    def _default_source(self, wildcard: str) -> str:
-        """A host's first address of a family, whatever a datagram may have been sent to: as the kernel does it."""
-        for address in self._host.addresses:
-            if (":" in address) == (":" in wildcard):
-                return address
-        raise _os_error(errno.ENETUNREACH)
-
-    def _has_room_for(self, packet_size: int, now: float) -> bool:
-        while self._leaving and self._leaving[0][0] <= now:
-            self._leaving_bytes -= self._leaving.popleft()[1]
-        return not self._host.blocked and (not self._leaving or self._leaving_bytes + packet_size <= SEND_BUFFER)
-
-    def put(self, datagram: _InFlight) -> None:
-        """Have a datagram arrive in the future."""
-        heapq.heappush(self._in_flight, datagram)
-        self._reader.look_at(self._in_flight[0].arrival)
-
-    def receive(self) -> list[Arrival]:
-        """Take what has arrived, as much of it as makes one batch. See `UdpSocket.receive`."""
-        if self._closed:
-            raise _os_error(errno.EBADF)
-        arrivals: list[Arrival] = []
-        now, room = trio.current_time(), RECEIVE_BUFFER
-        wildcard = _is_wildcard(self.local_address[0])
-        while self._in_flight and self._in_flight[0].arrival <= now:
-            arrived_at, _, route, data = heapq.heappop(self._in_flight)
-            if not route.is_open(arrived_at):
-                self._host.network.counters[Fate.FILTERED] += 1
-                continue
-            room -= len(data)
-            if room < 0:
-                self._host.network.counters[Fate.UNREAD] += 1
-                continue
-            arrival = Arrival(route.to[0] if wildcard else None, route.from_, data, None)
-            joined = _join(arrivals[-1], arrival) if arrivals else None
-            if joined is None:
-                arrivals.append(arrival)
-            else:
-                arrivals[-1] = joined
-        return arrivals
-
-    async def wait_readable(self) -> None:
-        """Wait until a datagram has arrived. Cancelling it changes nothing."""
-        await self._reader.wait(self._next_arrival)
-
-    def _next_arrival(self) -> float:
-        if self._closed:
-            raise trio.ClosedResourceError("this socket was closed")
-        return self._in_flight[0].arrival if self._in_flight else math.inf
-
-    async def wait_writable(self) -> None:
-        """Wait until half of the room to send is free. Cancelling it changes nothing."""
-        await self._writer.wait(self._next_room)
-
-    def _next_room(self) -> float:
-        if self._closed:
-            raise trio.ClosedResourceError("this socket was closed")
-        if self._host.blocked:
-            return math.inf
-        leaving = self._leaving_bytes
-        room_at = -math.inf
-        for left_at, packet_size in self._leaving:
-            if leaving <= SEND_BUFFER // 2:
-                break
-            room_at = left_at
-            leaving -= packet_size
-        return room_at
-
-    def look_for_room(self) -> None:
-        """Have who waits for room look again."""
-        self._writer.look_at(-math.inf)
-
-    def close(self) -> None:
-        """Free the socket, and wake who waits for it. What is on its way to it is lost."""
-        if not self._closed:
-            self._closed = True
-            self._in_flight.clear()
-            if self._source is None:
-                del self._host.sockets[self.local_address]
-            else:
-                self._host.members[self.local_address].remove(self)
-            self._host.network.log.append(SocketClosed(trio.current_time(), self.local_address))
-            self._reader.look_at(-math.inf)
-            self._writer.look_at(-math.inf)
-
-
-class _Waiter:
-    """One task at a time that waits for a moment, which may come to be another."""
-
-    def __init__(self) -> None:
-        self._nap: trio.CancelScope | None = None
-
-    async def wait(self, moment: Callable[[], float]) -> None:
-        """Sleep until the moment has come. At least one turn of the event loop."""
-        if self._nap is not None:
-            raise trio.BusyResourceError("another task waits for this socket already")
-        try:
-            while True:
-                with trio.CancelScope(deadline=moment()) as self._nap:
-                    await trio.sleep_forever()
-                if moment() <= trio.current_time():
-                    return
-        finally:
-            self._nap = None
-
-    def look_at(self, moment: float) -> None:
-        """Wake at this moment, if it is earlier than what was known of."""
-        if self._nap is not None and moment < self._nap.deadline:
-            self._nap.deadline = moment
-
-
-def _join(run: Arrival, next_: Arrival) -> Arrival | None:
-    """A run with one more datagram, as the kernel joins them with UDP_GRO; None if it does not fit."""
-    size = run.segment_size or len(run.data)
-    count, rest = divmod(len(run.data), size) if size else (0, 0)
-    if run[:2] != next_[:2] or rest or not 0 < len(next_.data) <= size:
-        return None
-    if count == MAX_RUN_SEGMENTS or len(run.data) + len(next_.data) > MAX_RUN_BYTES:
-        return None
-    return Arrival(run.local_host, run.from_, run.data + next_.data, size)
-
-
-def _is_wildcard(host: str) -> bool:
-    return host in ("0.0.0.0", "::")
-
-
-def _header_size(host: str) -> int:
-    """The size of the headers of IPv4 (RFC 791 §3.1) or IPv6 (RFC 8200 §3), and of UDP (RFC 768)."""
-    return (40 if ":" in host else 20) + 8
-
-
-def _os_error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
