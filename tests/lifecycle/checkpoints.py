@@ -21,6 +21,8 @@ class CancelAtStep(trio.abc.Instrument):
 
     def __init__(self, watches: Predicate, scope: trio.CancelScope, chosen: int | None) -> None:
         self.steps = 0
+        self.latest: trio.lowlevel.Task | None = None
+        """The task that took the latest of these steps."""
         self.scope = scope
         self._watches = watches
         self._chosen = chosen
@@ -30,6 +32,7 @@ class CancelAtStep(trio.abc.Instrument):
             if self.steps == self._chosen:
                 self.scope.cancel()
             self.steps += 1
+            self.latest = task
 
 
 @contextmanager
