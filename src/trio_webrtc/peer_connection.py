@@ -3,11 +3,11 @@
 import datetime
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Final, Literal, NoReturn, assert_never, final
+from typing import Final, Literal, NoReturn, Protocol, assert_never, final
 
 import trio
 
@@ -37,7 +37,7 @@ from trio_webrtc.data_channel import PRIORITY_WEIGHTS, DataChannel, Priority
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
 from trio_webrtc.errors import CloseReason, ConnectionFailedError, FailureReason, UsageError
 from trio_webrtc.shell.capture import Capture, open_capture
-from trio_webrtc.shell.gathering import GatheringSettings, gather
+from trio_webrtc.shell.gathering import GatheringSettings, OwnSockets
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.mdns import NameResolver
 from trio_webrtc.shell.network import Network
@@ -82,14 +82,43 @@ async def open_peer_connection(
         network: the world outside; a `trio_webrtc.testing.VirtualHost` in tests.
     """
     configuration = configuration or Configuration()
+    make_ways = partial(OwnSockets, network, _gathering_settings(configuration), random.SystemRandom())
+    async with run_peer_connection(configuration, network, make_ways) as connection:
+        yield connection
+
+
+class Ways(Protocol):
+    """Where the ways of one peer to the world come from."""
+
+    async def gather(self) -> None:
+        """Tell the core of every local address, and of the end of them. To be run by the path."""
+
+    def know(self, credentials: Sequence[ice.Credentials]) -> None:
+        """Learn by which names the peer may ask for us, and with which passwords."""
+
+
+@scope
+async def run_peer_connection(
+    configuration: Configuration, network: Network, make_ways: Callable[[Path, PeerCore], Ways]
+) -> AsyncIterator["PeerConnection"]:
+    """What `open_peer_connection()` is, on whatever ports."""
     with ExitStack() as resources:
         capture = None
         if configuration.capture_folder is not None:
             capture = resources.enter_context(open_capture(configuration.capture_folder))
-        connection = PeerConnection(configuration, network, capture)
+        connection = PeerConnection(configuration, network, capture, make_ways)
         async with open_path(connection._path):
             yield connection
             await connection._linger()
+
+
+def _gathering_settings(configuration: Configuration) -> GatheringSettings:
+    return GatheringSettings(
+        stun_hosts=[host for server in configuration.ice_servers for host in server.stun_hosts],
+        interface_filter=configuration.interface_filter,
+        port_range=configuration.port_range,
+        announced_hosts=configuration.announced_hosts,
+    )
 
 
 def _peer_settings(configuration: Configuration, capture: Capture | None) -> PeerSettings:
@@ -117,13 +146,18 @@ class PeerConnection:
     What arrives is a `trio.abc.ReceiveChannel`; what takes time can be cancelled. The states are W3C's strings.
     """
 
-    def __init__(self, configuration: Configuration, network: Network, capture: Capture | None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        network: Network,
+        capture: Capture | None,
+        make_ways: Callable[[Path, PeerCore], Ways],
+    ) -> None:
         self._configuration = configuration
-        self._network = network
-        self._rng = random.SystemRandom()
         settings = _peer_settings(configuration, capture)
-        self._core = PeerCore(settings=settings, rng=self._rng, now=trio.current_time())
+        self._core = PeerCore(settings=settings, rng=random.SystemRandom(), now=trio.current_time())
         self._path = Path(self._core, deliver=self._deliver, close_timeout=configuration.close_timeout)
+        self._ways = make_ways(self._path, self._core)
         self._is_gathering = False
         self._has_refused = False
         self._names = NameResolver(network, configuration.interface_filter, self._resolved)
@@ -233,7 +267,7 @@ class PeerConnection:
         if self._core.signalling.wants_candidates and not self._is_gathering:
             self._is_gathering = True
             self._gathering_state = "gathering"
-            self._path.start_soon(gather, self._path, self._core, self._network, self._gathering_settings(), self._rng)
+            self._path.start_soon(self._ways.gather)
 
     async def set_remote_description(self, description: SessionDescription) -> None:
         """Apply the peer's description.
@@ -304,14 +338,6 @@ class PeerConnection:
     @property
     def _has_nothing_to_gather_for(self) -> bool:
         return not self._core.signalling.wants_candidates and self.local_description is not None
-
-    def _gathering_settings(self) -> GatheringSettings:
-        return GatheringSettings(
-            stun_hosts=[host for server in self._configuration.ice_servers for host in server.stun_hosts],
-            interface_filter=self._configuration.interface_filter,
-            port_range=self._configuration.port_range,
-            announced_hosts=self._configuration.announced_hosts,
-        )
 
     # -- data channels -------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import trio
 
 from trio_webrtc.core.contract import Address, Via
+from trio_webrtc.core.ice import Credentials
 from trio_webrtc.shell.network import Interface, Network, UdpSocket
 from trio_webrtc.shell.path import Path
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
@@ -51,6 +52,26 @@ class GatheringSettings:
     """First and last port to bind to. None: whatever the system gives."""
     announced_hosts: Sequence[str] = ()
     """Addresses to tell the peer in place of the local ones of the same family."""
+
+
+class OwnSockets:
+    """The ways to the world of a peer that shares none: sockets of its own on this host's addresses."""
+
+    def __init__(
+        self, network: Network, settings: GatheringSettings, rng: random.Random, path: Path, core: GatheringCore
+    ) -> None:
+        self._network = network
+        self._settings = settings
+        self._rng = rng
+        self._path = path
+        self._core = core
+
+    async def gather(self) -> None:
+        """Open what there is to open; to be run by the path. See `gather`."""
+        await gather(self._path, self._core, self._network, self._settings, self._rng)
+
+    def know(self, credentials: Sequence[Credentials]) -> None:
+        """Nobody else listens on these sockets: whatever comes is for this peer, or for nobody."""
 
 
 @trio.lowlevel.enable_ki_protection

@@ -16,7 +16,7 @@ import trio
 
 from trio_webrtc.core.contract import Address, Received, Transmit, Via
 from trio_webrtc.shell.network import SOCKET_LOST, TOO_LARGE, UdpSocket
-from trio_webrtc.shell.port import Port, Sender
+from trio_webrtc.shell.port import Port, Receiver, Sender
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 
@@ -81,6 +81,23 @@ class Way(Protocol):
         """Wait until there is room to send. Raises ClosedResourceError when there never will be."""
 
 
+class Belonging(Protocol):
+    """What a path frees at its end."""
+
+    def close(self) -> None:
+        """Free it. Harmless when repeated."""
+
+
+class Connection(Way, Belonging, Protocol):
+    """What a path needs of a stream of datagrams, such as a TCP connection with frames. It is a `via` itself."""
+
+    async def serve(self, receiver: Receiver) -> None:
+        """Hand on what comes, until there is nothing more to come; then `receiver.retire()` it."""
+
+    async def finish(self) -> None:
+        """Have all that was taken leave, say that this was all, and wait for the other end to agree."""
+
+
 class _End(enum.Enum):
     NOT_YET = enum.auto()
     BEGUN = enum.auto()
@@ -122,6 +139,8 @@ class Path:
         self._bug: Exception | None = None
 
         self._ports: list[Port] = []
+        self._connections: dict[Connection, None] = {}
+        self._belongings: list[Belonging] = []
         self._refused: Transmit | None = None
         self._flush_is_due = False
         self._send_failed = False
@@ -189,6 +208,40 @@ class Path:
             raise
         self._ports.append(port)
         return port
+
+    @trio.lowlevel.enable_ki_protection
+    def adopt(self, connection: Connection) -> None:
+        """Own an open connection, and read from it until it or the path ends. If the path has ended, frees it, raises.
+
+        Raises ClosedResourceError.
+        """
+        try:
+            self.start_soon(self._serve, connection)
+        except trio.ClosedResourceError:
+            connection.close()
+            raise
+        self._connections[connection] = None
+
+    @property
+    def connections(self) -> int:
+        """How many connections it has adopted that have not ended."""
+        return len(self._connections)
+
+    @trio.lowlevel.enable_ki_protection
+    def own(self, belonging: Belonging) -> None:
+        """Have something closed when the path has ended and its goodbyes have left; at once, if it has already."""
+        if self._end is _End.DONE:
+            belonging.close()
+        else:
+            self._belongings.append(belonging)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _serve(self, connection: Connection) -> None:
+        """Read from a connection. One that ends before the path is freed at once."""
+        await connection.serve(self)
+        if self._end is _End.NOT_YET:
+            del self._connections[connection]
+            connection.close()
 
     # The guard: the one way into the core, as long as the path has not ended.
 
@@ -340,6 +393,7 @@ class Path:
                 self._close_core()
                 with trio.move_on_after(self._close_timeout, shield=True):
                     await self._send_all()
+                    await self._finish_connections()
             finally:
                 self._free()
         elif not self._is_own_task():
@@ -369,6 +423,12 @@ class Path:
         except Exception as bug:
             self._fail(bug)
 
+    async def _finish_connections(self) -> None:
+        """Let what a connection has taken leave, and tell its other end that this was all."""
+        async with UnwrappingNursery() as nursery:
+            for connection in self._connections:
+                nursery.start_soon(connection.finish)
+
     async def _wait_for_room(self, way: Way) -> None:
         way.leave_queue(self)
         try:
@@ -382,8 +442,12 @@ class Path:
 
     def _free(self) -> None:
         self._end = _End.DONE
-        for port in self._ports:
-            port.close()
+        if self._refused is not None:
+            cast("Way", self._refused.via).leave_queue(self)
+        for belonging in (*self._connections, *self._ports, *self._belongings):
+            belonging.close()
+        self._connections.clear()
+        self._belongings.clear()
         self._deliver = _no_command  # or the path and the objects on its surface would keep each other
         self.freed.set()
 
