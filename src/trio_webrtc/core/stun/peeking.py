@@ -23,6 +23,7 @@ def is_binding_request(data: bytes) -> bool:
 
 def answered_transaction(data: bytes) -> bytes | None:
     """The id of the transaction that a response belongs to; None if this is no response (RFC 8489 §5)."""
+    if len(data) < _HEADER_LENGTH or data[4:8] != _COOKIE or not data[0] & _ANSWER_BIT:
         return None
     return data[8:_HEADER_LENGTH]
 
