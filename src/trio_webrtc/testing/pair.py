@@ -138,7 +138,8 @@ class Pair(Generic[Packet]):
         try:
             self.drain()
             while not (stopped := until()):
-                due = min(self._next_timeout(), min((item.arrives_at for item in self.in_flight), default=math.inf))
+                timer = self._next_timeout()
+                due = min(timer, min((item.arrives_at for item in self.in_flight), default=math.inf))
                 if due > end:
                     self.now = end
                     break
@@ -147,8 +148,10 @@ class Pair(Generic[Packet]):
                     (item for item in self.in_flight if item.arrives_at <= self.now), key=lambda item: item.arrives_at
                 )
                 self.in_flight = [item for item in self.in_flight if item.arrives_at > self.now]
-                self._arrive(arrived)
-                self._fire()
+                if arrived:
+                    self._arrive(arrived)
+                if timer <= self.now:
+                    self._fire()
         finally:
             self._delay = lambda: 0.0
         return stopped
