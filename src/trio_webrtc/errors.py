@@ -24,6 +24,8 @@ class FailureReason(enum.Enum):
     """The peer ended the connection before it was up."""
     INVALID_DESCRIPTION = "invalid-description"
     """The peer's session description or candidate breaks the grammar or the rules (RFC 8866, RFC 9429)."""
+    SIGNALING_FAILED = "signaling-failed"
+    """No signalling came up, or the other side of it fell silent."""
     PROTOCOL_VIOLATION = "protocol-violation"
     """The peer did what its protocol forbids, and nothing gentler than ending was left."""
 

@@ -47,12 +47,13 @@ def _essence(group: BaseExceptionGroup[BaseException], own: BaseException | None
     """The one exception that says what happened, or the group if there is none."""
     if len(group.exceptions) == 1:
         return group.exceptions[0]
-    if own is not None and all(member is own or _is_only_cancelled(member) for member in group.exceptions):
+    if own is not None and all(member is own or is_only_cancelled(member) for member in group.exceptions):
         return own
     return group
 
 
-def _is_only_cancelled(error: BaseException) -> bool:
+def is_only_cancelled(error: BaseException) -> bool:
+    """Whether nothing but a cancellation is at work in this exception."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_only_cancelled(member) for member in error.exceptions)
+        return all(is_only_cancelled(member) for member in error.exceptions)
     return isinstance(error, trio.Cancelled)
