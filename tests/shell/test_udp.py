@@ -12,7 +12,8 @@ import trio
 
 from trio_webrtc.core.contract import split_run
 from trio_webrtc.shell.host import HOST_NETWORK
-from trio_webrtc.shell.udp import MAX_BYTES_PER_BATCH, MAX_READS_PER_BATCH, KernelUdpSocket, text_address
+from trio_webrtc.shell.kernel_sockets import text_address
+from trio_webrtc.shell.udp import MAX_BYTES_PER_BATCH, MAX_READS_PER_BATCH, KernelUdpSocket
 
 
 class CountingSocket:

@@ -9,8 +9,10 @@ import trio
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.shell.interfaces import list_interfaces
-from trio_webrtc.shell.network import Interface, Network
-from trio_webrtc.shell.udp import KernelUdpSocket, text_address
+from trio_webrtc.shell.kernel_sockets import text_address
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, Interface, Network, SocketOptions
+from trio_webrtc.shell.tcp_sockets import KernelTcpListener, KernelTcpSocket, connect
+from trio_webrtc.shell.udp import KernelUdpSocket
 
 
 class HostNetwork:
@@ -20,9 +22,17 @@ class HostNetwork:
         """Every local address that a socket could be bound to, in the system's order."""
         return list_interfaces()
 
-    def open_udp(self, address: Address) -> KernelUdpSocket:
+    def open_udp(self, address: Address, options: SocketOptions = DEFAULT_OPTIONS) -> KernelUdpSocket:
         """Bind a UDP socket, with port 0 to one that is free. Raises OSError."""
-        return KernelUdpSocket(address)
+        return KernelUdpSocket(address, options)
+
+    def listen_tcp(self, address: Address, options: SocketOptions = DEFAULT_OPTIONS) -> KernelTcpListener:
+        """Listen for TCP connections, with port 0 on one that is free. Raises OSError."""
+        return KernelTcpListener(address, options)
+
+    async def connect_tcp(self, local_host: str | None, remote: Address) -> KernelTcpSocket:
+        """Open a TCP connection. Raises OSError. If cancelled, nothing is left behind."""
+        return await connect(local_host, remote)
 
     def open_multicast(self, group: Address, interface: Interface) -> KernelUdpSocket:
         """Join a multicast group on an interface, sharing its port with others. Raises OSError."""

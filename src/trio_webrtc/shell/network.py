@@ -1,6 +1,6 @@
-"""The lowest boundary of the package: what it needs of a host's network, and of a UDP socket.
+"""The lowest boundary of the package: what it needs of a host's network, and of UDP and TCP sockets.
 
-The kernel's implementation is `HOST_NETWORK` (host.py, with udp.py and interfaces.py); the tests' is
+The kernel's implementation is `HOST_NETWORK` (host.py, with udp.py, tcp_sockets.py and interfaces.py); the tests' is
 `trio_webrtc.testing.VirtualNetwork`. Both pass the same contract tests.
 """
 
@@ -31,6 +31,24 @@ class Arrival(NamedTuple):
     data: bytes
     segment_size: int | None
     """The size of each datagram of a run; None for a single datagram."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketOptions:
+    """What a socket is opened with, and what the connections that it accepts begin with."""
+
+    receive_buffer: int | None = None
+    """Bytes; None: 2 MiB for a UDP socket, and for TCP what the system finds right as it goes."""
+    send_buffer: int | None = None
+    """Bytes; None: as for `receive_buffer`."""
+    ipv6_only: bool = True
+    """Whether a socket bound to an IPv6 wildcard leaves IPv4 to others. If not, IPv4 peers appear and are addressed in
+    IPv4 text form ("192.0.2.1", never "::ffff:192.0.2.1")."""
+    reuse_port: bool = False
+    """Whether other sockets that say so, too, may be bound to the same address; the system gives each its share."""
+
+
+DEFAULT_OPTIONS: Final = SocketOptions()
 
 
 class UdpSocket(Protocol):
@@ -67,14 +85,89 @@ class UdpSocket(Protocol):
         """Free the socket, and wake who waits for it. Harmless when it is closed already."""
 
 
+class TcpSocket(Protocol):
+    """An open TCP connection, which never blocks. What it is given leaves at once (TCP_NODELAY)."""
+
+    @property
+    def local_address(self) -> Address:
+        """This end. Known since the connection was made; reading it never raises."""
+
+    @property
+    def remote_address(self) -> Address:
+        """The other end. Known since the connection was made; reading it never raises."""
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """Give the system some bytes; say how many it took, which is 0 if there is no room now.
+
+        `wait_writable` tells when to offer the rest. OSError means that the connection is lost.
+        """
+
+    def receive(self) -> bytes | None:
+        """Take what has arrived, up to some size; None if there is nothing now; b"" if the peer has ended its sending.
+
+        OSError means that the connection is lost.
+        """
+
+    def end_sending(self) -> None:
+        """Tell the peer that nothing more comes (FIN); it may go on sending. Harmless twice, or when lost."""
+
+    async def wait_readable(self) -> None:
+        """Wait until `receive` has something to tell. Raises ClosedResourceError if the socket is closed meanwhile.
+
+        One task at a time may do so. Cancelling it changes nothing.
+        """
+
+    async def wait_writable(self) -> None:
+        """Wait until there is room to send, or nothing to wait for. Raises ClosedResourceError if closed meanwhile.
+
+        One task at a time may do so. Cancelling it changes nothing.
+        """
+
+    def close(self) -> None:
+        """Free the socket, and wake who waits for it. Harmless when it is closed already.
+
+        What was taken by `send` still leaves, unless there is something that nobody has received: that resets the
+        connection (RFC 1122 §4.2.2.13), and what had not yet left is lost.
+        """
+
+    def reset(self) -> None:
+        """Free the socket without a goodbye (RST): what has not yet left is lost. Harmless when closed."""
+
+
+class TcpListener(Protocol):
+    """A listening TCP socket."""
+
+    @property
+    def local_address(self) -> Address:
+        """The address that it is bound to, with the port that it was given."""
+
+    async def accept(self) -> TcpSocket:
+        """Wait for the next connection. Raises OSError as the system gives it, ClosedResourceError if closed.
+
+        One task at a time may do so. Cancelled, it leaves the next connection to the next caller.
+        """
+
+    def close(self) -> None:
+        """Free the socket, and wake who waits for it. Harmless when it is closed already."""
+
+
 class Network(Protocol):
     """A host's way to all others."""
 
     def interfaces(self) -> Sequence[Interface]:
         """Every local address that a socket could be bound to, in the system's order."""
 
-    def open_udp(self, address: Address) -> UdpSocket:
+    def open_udp(self, address: Address, options: SocketOptions = DEFAULT_OPTIONS) -> UdpSocket:
         """Bind a UDP socket, with port 0 to one that is free. Raises OSError."""
+
+    def listen_tcp(self, address: Address, options: SocketOptions = DEFAULT_OPTIONS) -> TcpListener:
+        """Listen for TCP connections, with port 0 on one that is free. Raises OSError."""
+
+    async def connect_tcp(self, local_host: str | None, remote: Address) -> TcpSocket:
+        """Open a TCP connection, from one of this host's addresses if that matters. Raises OSError.
+
+        Takes as long as the system's patience lasts. If cancelled, nothing is left behind.
+        """
 
     def open_multicast(self, group: Address, interface: Interface) -> UdpSocket:
         """Join a multicast group on an interface, with a socket that hears and sends there and shares the port.

@@ -12,12 +12,21 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 from trio_webrtc.core.contract import Address, split_run
-from trio_webrtc.shell.network import NO_ROOM, SOCKET_LOST, Arrival, Interface
+from trio_webrtc.shell.kernel_sockets import (
+    SockAddr,
+    open_socket,
+    scoped,
+    sockaddr_of,
+    text_address,
+    try_option,
+    unmapped,
+)
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, SOCKET_LOST, Arrival, Interface, SocketOptions
 
 MAX_READS_PER_BATCH: Final = 64
 """Calls that read, before what was read is worked on."""
@@ -65,34 +74,31 @@ _IN6_PKTINFO: Final = struct.Struct("@16si")  # destination address, interface i
 _INDEX: Final = struct.Struct("@I")
 
 _Ancillary = Iterable[tuple[int, int, bytes]]
-_SockAddr = tuple[Any, ...]
 
 
 class KernelUdpSocket:
     """A bound UDP socket of the kernel's, which never blocks. If `shared`, others may bind to the same address."""
 
-    def __init__(self, address: Address, *, shared: bool = False) -> None:
+    def __init__(self, address: Address, options: SocketOptions = DEFAULT_OPTIONS, *, shared: bool = False) -> None:
         host = address[0]
         self._ipv6 = ":" in host
-        self._known_addresses: dict[Address, _SockAddr] = {}
+        self._ipv6_only = options.ipv6_only
+        self._known_addresses: dict[Address, SockAddr] = {}
         self._known_local_hosts: dict[bytes, str] = {}
-        self._socket = socket.socket(socket.AF_INET6 if self._ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = open_socket(host, socket.SOCK_DGRAM, options, default_buffer=SOCKET_BUFFER)
         try:
-            self._socket.setblocking(False)
-            if self._ipv6:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if shared:
                 self._share()
             self._socket.bind(self._sockaddr(address))
             self._configure(wildcard=ipaddress.ip_address(host.partition("%")[0]).is_unspecified)
+            self.local_address: Address = text_address(self._socket.getsockname())
         except BaseException:
             self._socket.close()
             raise
-        self.local_address: Address = text_address(self._socket.getsockname())
 
     def _share(self) -> None:
         for option in (socket.SO_REUSEADDR, getattr(socket, "SO_REUSEPORT", None)):
-            self._try_option(socket.SOL_SOCKET, option, 1)
+            try_option(self._socket, socket.SOL_SOCKET, option, 1)
 
     def join(self, group: str, interface: Interface) -> None:
         """Receive what is sent to a multicast group on an interface, and send to groups there. Raises OSError."""
@@ -107,16 +113,14 @@ class KernelUdpSocket:
             self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
 
     def _configure(self, *, wildcard: bool) -> None:
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self._try_option(socket.SOL_SOCKET, option, SOCKET_BUFFER)
         if self._ipv6:
-            self._try_option(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
-        else:
-            self._try_option(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
+            try_option(self._socket, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
+        if not (self._ipv6 and self._ipv6_only):
+            try_option(self._socket, socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
         self._tells_local_host = wildcard and _HAS_RECVMSG and self._ask_for_packet_info()
-        self.segments = _HAS_RECVMSG and self._try_option(socket.IPPROTO_UDP, _UDP_SEGMENT, 0)
+        self.segments = _HAS_RECVMSG and try_option(self._socket, socket.IPPROTO_UDP, _UDP_SEGMENT, 0)
         """Whether runs go out in one call. Turned off for good when the kernel turns a run down."""
-        self.coalesces = _HAS_RECVMSG and self._try_option(socket.IPPROTO_UDP, _UDP_GRO, 1)
+        self.coalesces = _HAS_RECVMSG and try_option(self._socket, socket.IPPROTO_UDP, _UDP_GRO, 1)
         """Whether the kernel may join what it receives to runs."""
         self._ancillary_room = 0
         if self._tells_local_host or self.coalesces:
@@ -124,17 +128,8 @@ class KernelUdpSocket:
 
     def _ask_for_packet_info(self) -> bool:
         if self._ipv6:
-            return self._try_option(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-        return self._try_option(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-
-    def _try_option(self, level: int, option: int | None, value: int | None) -> bool:
-        if option is None or value is None:
-            return False
-        try:
-            self._socket.setsockopt(level, option, value)
-        except OSError:
-            return False
-        return True
+            return try_option(self._socket, socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+        return try_option(self._socket, socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
     def send(self, to: Address, data: bytes, segment_size: int | None, from_host: str | None) -> int:
         """Send one datagram or a run of them; say how many bytes were taken. See `UdpSocket.send`."""
@@ -153,7 +148,7 @@ class KernelUdpSocket:
             self.segments = False
         return self._send_each(sockaddr, data, segment_size, ancillary)
 
-    def _send_each(self, sockaddr: _SockAddr, data: bytes, segment_size: int, ancillary: _Ancillary) -> int:
+    def _send_each(self, sockaddr: SockAddr, data: bytes, segment_size: int, ancillary: _Ancillary) -> int:
         taken = 0
         for datagram in split_run(data, segment_size):
             if not self._send_one(sockaddr, datagram, ancillary):
@@ -161,7 +156,7 @@ class KernelUdpSocket:
             taken += len(datagram)
         return taken
 
-    def _send_one(self, sockaddr: _SockAddr, data: bytes, ancillary: _Ancillary) -> bool:
+    def _send_one(self, sockaddr: SockAddr, data: bytes, ancillary: _Ancillary) -> bool:
         """One system call. False if there is no room."""
         try:
             if ancillary:
@@ -217,7 +212,7 @@ class KernelUdpSocket:
     def _local_host(self, packet_info: bytes) -> str:
         if self._ipv6:
             packed, interface = _IN6_PKTINFO.unpack_from(packet_info)
-            local_host = _scoped(str(ipaddress.IPv6Address(packed)), interface)
+            local_host = scoped(unmapped(socket.inet_ntop(socket.AF_INET6, packed)), interface)
         else:
             _, packed, _ = _IN_PKTINFO.unpack_from(packet_info)
             local_host = str(ipaddress.IPv4Address(packed))
@@ -230,28 +225,18 @@ class KernelUdpSocket:
         if not self._tells_local_host:
             return ()
         if self._ipv6:
-            host, _, _, interface = _unscoped(from_host, 0)
+            host, _, _, interface = self._sockaddr((from_host, 0))
             packet_info = _IN6_PKTINFO.pack(socket.inet_pton(socket.AF_INET6, host), interface)
             return ((socket.IPPROTO_IPV6, _IPV6_PKTINFO or 0, packet_info),)
         packet_info = _IN_PKTINFO.pack(0, socket.inet_aton(from_host), bytes(4))
         return ((socket.IPPROTO_IP, _IP_PKTINFO or 0, packet_info),)
 
-    def _sockaddr(self, address: Address) -> _SockAddr:
+    def _sockaddr(self, address: Address) -> SockAddr:
         known = self._known_addresses.get(address)
         return known if known is not None else self._check(address)
 
-    def _check(self, address: Address) -> _SockAddr:
-        """See that the socket module will neither look up a name nor raise anything but OSError."""
-        host, port = address
-        try:
-            version = ipaddress.ip_address(host).version
-        except ValueError:
-            version = None
-        if version is None or not 0 <= port <= 65_535:
-            raise OSError(errno.EINVAL, f"{host} port {port} is no address")
-        if (version == 6) != self._ipv6:
-            raise OSError(errno.EAFNOSUPPORT, f"{host} is of the other family")
-        sockaddr = _unscoped(host, port) if self._ipv6 else address
+    def _check(self, address: Address) -> SockAddr:
+        sockaddr = sockaddr_of(address, self._socket.family, ipv6_only=self._ipv6_only)
         if len(self._known_addresses) == MAX_KNOWN_ADDRESSES:
             self._known_addresses.clear()
         self._known_addresses[address] = sockaddr
@@ -276,29 +261,3 @@ class KernelUdpSocket:
         if self._socket.fileno() != -1:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
-
-
-def text_address(sockaddr: _SockAddr) -> Address:
-    """The address of a sockaddr as Python gives it, with the scope id as part of the text."""
-    host, port = str(sockaddr[0]), int(sockaddr[1])
-    if len(sockaddr) == 4 and sockaddr[3]:
-        host = _scoped(host, int(sockaddr[3]))
-    return host, port
-
-
-def _unscoped(host: str, port: int) -> tuple[str, int, int, int]:
-    """The sockaddr of an IPv6 address: its scope id, if it has one, is the number of an interface."""
-    host, _, scope = host.partition("%")
-    if not scope:
-        return host, port, 0, 0
-    return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
-
-
-def _scoped(host: str, interface: int) -> str:
-    """An IPv6 address with the name of its interface, if it means nothing without."""
-    if "%" in host or not ipaddress.IPv6Address(host).is_link_local:
-        return host
-    try:
-        return f"{host}%{socket.if_indextoname(interface)}"
-    except OSError:
-        return f"{host}%{interface}"

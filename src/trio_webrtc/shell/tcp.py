@@ -1,0 +1,230 @@
+"""One TCP connection as a way for datagrams, each in a frame of its own (RFC 4571, RFC 6544 §3).
+
+A frame is sent whole or not at all, whatever is cancelled meanwhile: sending is synchronous, and of a frame that the
+kernel took a part of, the rest stands first in line. So a peer that does not read costs a bounded amount of memory, and
+a connection whose frames cannot all leave ends in a reset instead of a frame cut short.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from trio_webrtc.core.contract import Received, Transmit
+from trio_webrtc.shell.framing import Deframer, frame_run
+from trio_webrtc.shell.network import TcpSocket
+from trio_webrtc.shell.port import Receiver, Sender
+from trio_webrtc.shell.unwrapping import UnwrappingNursery
+
+MAX_UNSENT: Final = 64 * 1024
+"""Bytes that were taken and that the kernel has no room for; with so many, nothing more is taken."""
+
+MAX_BYTES_PER_BATCH: Final = 256 * 1024
+"""Bytes read, before they are worked on."""
+
+
+class TcpConnection:
+    """Owns one open connection until `close()`. It is the `via` of all that comes and goes by it.
+
+    Args:
+        socket: The connection.
+        unread: What somebody else has read from it already, from its first byte on.
+    """
+
+    def __init__(self, socket: TcpSocket, *, unread: bytes = b"") -> None:
+        self.local_address = socket.local_address
+        self.remote_address = socket.remote_address
+        self._socket = socket
+        self._unread = unread
+        self._deframer = Deframer()
+        self._peer_has_ended = False
+        self._unsent = bytearray()
+        self._failure: OSError | None = None
+        self._is_closed = False
+        self._until_failure = trio.CancelScope()
+        self._queue: dict[Sender, None] = {}
+        self._writability = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+        self._has_writer = False
+
+    def __repr__(self) -> str:
+        (local_host, local_port), (host, port) = self.local_address, self.remote_address
+        return f"<TcpConnection {local_host} port {local_port} to {host} port {port}>"
+
+    # Reading.
+
+    @trio.lowlevel.enable_ki_protection
+    async def serve(self, receiver: Receiver) -> None:
+        """Hand on what comes, and write what waits.
+
+        When the peer has ended its sending, or the connection is lost, retires the connection and ends. Ends quietly
+        when the connection is closed.
+        """
+        async with UnwrappingNursery() as nursery:
+            self._nursery = nursery
+            self._call_writer()
+            try:
+                await self._read(receiver)
+            except trio.ClosedResourceError:
+                pass  # by `close()`
+            finally:
+                self._nursery = None
+            nursery.cancel_scope.cancel()
+        if not self._is_closed:
+            receiver.retire(self)
+
+    async def _read(self, receiver: Receiver) -> None:
+        unread, self._unread = self._unread, b""
+        self._hand_on(receiver, self._deframer.feed(unread))
+        with self._until_failure:
+            while not self._peer_has_ended:
+                await self._socket.wait_readable()
+                self._hand_on(receiver, self._receive_frames())
+        while not self._peer_has_ended:  # though nothing can be sent, what the peer has said before is worth hearing
+            await trio.lowlevel.checkpoint()
+            self._hand_on(receiver, self._receive_frames())
+
+    def _receive_frames(self) -> list[bytes]:
+        """Take what has arrived, as much of it as makes one batch."""
+        frames: list[bytes] = []
+        room = MAX_BYTES_PER_BATCH
+        while room > 0:
+            try:
+                data = self._socket.receive()
+            except OSError:
+                data = b""
+            if data is None and self._failure is None:
+                break
+            if not data:
+                self._peer_has_ended = True
+                break
+            frames += self._deframer.feed(data)
+            room -= len(data)
+        return frames
+
+    def _hand_on(self, receiver: Receiver, frames: Sequence[bytes]) -> None:
+        if frames and not self._is_closed:
+            receiver.receive([Received(self, self.remote_address, frame) for frame in frames])
+
+    # Writing.
+
+    def send(self, run: Transmit) -> int:
+        """Take a run, or nothing of it if too much waits already; say how many of its bytes were taken.
+
+        Raises OSError when the connection is lost, and (EMSGSIZE) for datagrams that no frame has room for.
+        """
+        if self._failure is not None:
+            raise OSError(self._failure.errno, self._failure.strerror)
+        if len(self._unsent) >= MAX_UNSENT:
+            return 0
+        try:
+            frames = frame_run(run.data, run.segment_size)
+        except OverflowError:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE)) from None
+        taken = 0 if self._unsent else self._give(frames)
+        if taken < len(frames):
+            self._unsent += frames[taken:]
+            self._call_writer()
+        return len(run.data)
+
+    def _give(self, data: bytes | bytearray) -> int:
+        """Give the kernel as much as it has room for. Raises OSError when the connection is lost."""
+        try:
+            return self._socket.send(data)
+        except OSError as error:
+            self._failure = error
+            self._unsent.clear()
+            self._until_failure.cancel()
+            raise
+
+    async def _write_until(self, at_most: int) -> None:
+        """Have frames leave until no more bytes than these wait. Raises OSError when the connection is lost."""
+        async with self._writability:  # the kernel lets one task at a time wait for a socket
+            while len(self._unsent) > at_most:
+                await self._socket.wait_writable()
+                taken = self._give(self._unsent)
+                del self._unsent[:taken]
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room to send. Raises ClosedResourceError when there never will be.
+
+        Any number of tasks may. Cancelling it changes nothing.
+        """
+        try:
+            await self._write_until(MAX_UNSENT - 1)
+        except OSError as error:
+            raise trio.ClosedResourceError("this connection is lost") from error
+        if self._is_closed or self._failure is not None:
+            raise trio.ClosedResourceError("this connection was closed or lost")
+
+    def queue_for_room(self, sender: Sender) -> None:
+        """Have `sender.use_room()` called when there is room and it is its turn."""
+        self._queue[sender] = None
+        self._call_writer()
+
+    def leave_queue(self, sender: Sender) -> None:
+        """Undo `queue_for_room`; harmless if there is nothing to undo."""
+        self._queue.pop(sender, None)
+
+    def _call_writer(self) -> None:
+        if (self._queue or self._unsent) and self._nursery is not None and not self._has_writer:
+            self._has_writer = True
+            self._nursery.start_soon(self._serve_writing)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _serve_writing(self) -> None:
+        """The one writer. It exists only while something waits."""
+        try:
+            while self._queue or self._unsent:
+                await self._write_until(0)
+                self._give_turns()
+        except (OSError, trio.ClosedResourceError):
+            pass  # which is the reader's to tell; or by `close()`
+        finally:
+            self._has_writer = False
+
+    def _give_turns(self) -> None:
+        """Let senders use the room in turn, until there is no more."""
+        while self._queue and len(self._unsent) < MAX_UNSENT:
+            sender = next(iter(self._queue))
+            del self._queue[sender]
+            sender.use_room()
+
+    # The end.
+
+    @trio.lowlevel.enable_ki_protection
+    async def finish(self) -> None:
+        """Have all that was taken leave, tell the peer that this was all, and read on until it says the same.
+
+        What comes meanwhile is thrown away: left unread, it would reset the connection when that is closed, and the
+        peer would lose what it has not yet got (RFC 1122 §4.2.2.13). Waits as long as the peer likes; whoever calls it
+        sets a deadline. If cancelled, `close()` does what can still be done. Not to be called while `serve` runs.
+        """
+        async with UnwrappingNursery() as nursery:
+            nursery.start_soon(self._discard_input)  # at once: a peer that waits for room may not read before it has it
+            try:
+                await self._write_until(0)
+                self._socket.end_sending()
+            except (OSError, trio.ClosedResourceError):
+                nursery.cancel_scope.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _discard_input(self) -> None:
+        try:
+            while not self._peer_has_ended and self._failure is None:
+                await self._socket.wait_readable()
+                self._receive_frames()
+        except trio.ClosedResourceError:
+            pass  # by `close()`
+
+    def close(self) -> None:
+        """Free the connection. With frames that could not leave, it is reset. Harmless when it is closed already."""
+        self._is_closed = True
+        self._queue.clear()
+        if self._unsent:
+            self._unsent.clear()
+            self._socket.reset()
+        else:
+            self._socket.close()

@@ -1,0 +1,164 @@
+"""TCP connections and listeners of the kernel's, none of which ever blocks.
+
+What fails for one connection after it was accepted is its own trouble, or none at all: its addresses are what
+`accept()` told, not what a later question would (which fails when the peer has gone meanwhile).
+"""
+
+import errno
+import socket
+import struct
+import sys
+from typing import Final
+
+import trio
+
+from trio_webrtc.core.contract import Address
+from trio_webrtc.shell.kernel_sockets import SockAddr, open_socket, os_error, sockaddr_of, text_address
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, SocketOptions
+
+READ_SIZE: Final = 64 * 1024
+"""Bytes that one call reads at most."""
+
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted, if the kernel's own limit allows so many."""
+
+_NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+class KernelTcpSocket:
+    """An open TCP connection of the kernel's, which belongs to this object from its making. See `TcpSocket`."""
+
+    def __init__(self, opened: socket.socket, local_address: Address, remote_address: Address) -> None:
+        self.local_address = local_address
+        self.remote_address = remote_address
+        self._socket = opened
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # what comes of it is delay, or the connection is lost and will say so itself
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """Give the kernel some bytes; say how many it took. See `TcpSocket.send`."""
+        try:
+            return self._socket.send(data)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return 0
+            raise
+
+    def receive(self) -> bytes | None:
+        """Take what has arrived. See `TcpSocket.receive`."""
+        try:
+            return self._socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+
+    def end_sending(self) -> None:
+        """Tell the peer that nothing more comes. Harmless twice, or when lost."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    async def wait_readable(self) -> None:
+        """Wait until `receive` has something to tell. Cancelling it changes nothing."""
+        _check_open(self._socket)
+        await trio.lowlevel.wait_readable(self._socket)
+
+    async def wait_writable(self) -> None:
+        """Wait until there is room to send. Cancelling it changes nothing."""
+        _check_open(self._socket)
+        await trio.lowlevel.wait_writable(self._socket)
+
+    def close(self) -> None:
+        """Free the socket, and wake who waits for it. What was sent still leaves, unless something was left unread."""
+        _close(self._socket)
+
+    def reset(self) -> None:
+        """Free the socket without a goodbye."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        except OSError:
+            pass  # closed or lost already
+        _close(self._socket)
+
+
+class KernelTcpListener:
+    """A listening TCP socket of the kernel's. See `TcpListener`."""
+
+    def __init__(self, address: Address, options: SocketOptions) -> None:
+        self._socket = open_socket(address[0], socket.SOCK_STREAM, options)
+        try:
+            if sys.platform != "win32":  # where it would let others steal the port
+                # A server that is started again need not wait until the connections of the last one are forgotten.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(sockaddr_of(address, self._socket.family))
+            self._socket.listen(BACKLOG)
+            self.local_address: Address = text_address(self._socket.getsockname())
+        except BaseException:
+            self._socket.close()
+            raise
+
+    @trio.lowlevel.enable_ki_protection
+    async def accept(self) -> KernelTcpSocket:
+        """Wait for the next connection. See `TcpListener.accept`."""
+        while True:
+            _check_open(self._socket)
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                accepted, remote = self._socket.accept()
+            except BlockingIOError:
+                continue  # the connection has gone, or another process has it
+            return self._welcome(accepted, remote)
+
+    def _welcome(self, accepted: socket.socket, remote: SockAddr | None) -> KernelTcpSocket:
+        try:
+            accepted.setblocking(False)
+            if not remote:  # BSD's way to say that the peer has gone
+                raise os_error(errno.ECONNABORTED)
+            return KernelTcpSocket(accepted, self._local_address_of(accepted), text_address(remote))
+        except BaseException:
+            accepted.close()
+            raise
+
+    def _local_address_of(self, accepted: socket.socket) -> Address:
+        try:
+            return text_address(accepted.getsockname())
+        except OSError:
+            return self.local_address
+
+    def close(self) -> None:
+        """Free the socket, and wake who waits for it. Connections that nobody has accepted are reset."""
+        _close(self._socket)
+
+
+@trio.lowlevel.enable_ki_protection
+async def connect(local_host: str | None, remote: Address) -> KernelTcpSocket:
+    """Open a TCP connection. See `Network.connect_tcp`."""
+    opened = open_socket(remote[0], socket.SOCK_STREAM, DEFAULT_OPTIONS)
+    try:
+        if local_host is not None:
+            opened.bind(sockaddr_of((local_host, 0), opened.family))
+        try:
+            opened.connect(sockaddr_of(remote, opened.family))
+        except BlockingIOError:
+            pass
+        await trio.lowlevel.wait_writable(opened)
+        failure = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failure:
+            raise os_error(failure)
+        return KernelTcpSocket(opened, text_address(opened.getsockname()), remote)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _check_open(checked: socket.socket) -> None:
+    if checked.fileno() == -1:
+        raise trio.ClosedResourceError("this socket was closed")
+
+
+def _close(closing: socket.socket) -> None:
+    if closing.fileno() != -1:
+        trio.lowlevel.notify_closing(closing)
+        closing.close()
