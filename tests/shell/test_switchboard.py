@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -224,8 +225,6 @@ def test_nobody_ever_hears_what_comes_from_anothers_address(moves):
 
 
 def _deliver(board: Switchboard, data: bytes, from_: Address) -> None:
-    import trio  # noqa: PLC0415
-
     async def deliver() -> None:
         board.receive([Received(VIA, from_, data)])
 

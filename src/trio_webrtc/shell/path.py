@@ -444,7 +444,8 @@ class Path:
         self._end = _End.DONE
         if self._refused is not None:
             cast("Way", self._refused.via).leave_queue(self)
-        for belonging in (*self._connections, *self._ports, *self._belongings):
+        belongings: list[Belonging] = [*self._connections, *self._ports, *self._belongings]
+        for belonging in belongings:
             belonging.close()
         self._connections.clear()
         self._belongings.clear()
