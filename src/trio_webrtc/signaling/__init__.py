@@ -16,20 +16,39 @@ from trio_webrtc.signaling.messages import (
     decode_message,
     encode_message,
 )
+from trio_webrtc.signaling.negotiation import Negotiation, negotiate
+from trio_webrtc.signaling.reconnecting import (
+    Connected,
+    Connecting,
+    ReconnectingSignaling,
+    ReconnectingState,
+    Waiting,
+    keep_signaling_open,
+    open_reconnecting_signaling,
+)
 from trio_webrtc.signaling.websocket import WebSocketSignaling
 
 __all__ = [
     "MAX_MESSAGE_SIZE",
     "Bye",
+    "Connected",
+    "Connecting",
     "IceCandidate",
     "InvalidMessageError",
+    "Negotiation",
+    "ReconnectingSignaling",
+    "ReconnectingState",
     "SessionDescription",
     "Signaling",
     "SignalingFailedError",
     "SignalingMessage",
+    "Waiting",
     "WebSocketSignaling",
     "decode_message",
     "encode_message",
+    "keep_signaling_open",
+    "negotiate",
     "open_memory_signaling",
+    "open_reconnecting_signaling",
     "open_websocket_signaling",
 ]
