@@ -2,13 +2,18 @@
 
 from abc import abstractmethod
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import trio
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.signaling.messages import SignalingMessage
 from trio_webrtc.subscriptions import Replay
+
+NORMAL_CLOSURE: Final = 1000
+GOING_AWAY: Final = 1001
+ABNORMAL_CLOSURE: Final = 1006
+"""RFC 6455 §7.4.1. 1006 is never sent: it says that the other side ended without a close frame."""
 
 
 class Signaling(trio.abc.Channel[SignalingMessage]):
@@ -25,6 +30,10 @@ class Signaling(trio.abc.Channel[SignalingMessage]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    @abstractmethod
+    async def aclose(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close it, telling the other side a close code (RFC 6455 §7.4) and a reason. Harmless when it is closed."""
 
     @property
     @abstractmethod

@@ -35,7 +35,7 @@ class SignalingFailedError(PeerError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class WebSocketUrl:
     """What a WebSocket URL says (RFC 6455 §3)."""
 
     is_secure: bool
@@ -46,6 +46,11 @@ class _Target:
 
     @classmethod
     def parse(cls, url: str) -> Self:
+        """Take a URL apart.
+
+        Raises:
+            UsageError: it is none of a WebSocket.
+        """
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -63,6 +68,11 @@ class _Target:
             authority=host if port in (None, DEFAULT_PORTS[parts.scheme]) else f"{host}:{port}",
             resource=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
         )
+
+    def check_context(self, ssl_context: ssl.SSLContext | None) -> None:
+        """Raise UsageError if this context cannot be for this URL."""
+        if ssl_context is not None and not self.is_secure:
+            raise UsageError("an ssl_context is for wss://; a ws:// server speaks no TLS")
 
 
 @scope
@@ -99,9 +109,8 @@ async def open_websocket_signaling(
         SignalingFailedError: the server cannot be reached, or refuses.
         UsageError: the URL is none of a WebSocket, or an ssl_context is given for `ws://`.
     """
-    target = _Target.parse(url)
-    if ssl_context is not None and not target.is_secure:
-        raise UsageError("an ssl_context is for wss://; a ws:// server speaks no TLS")
+    target = WebSocketUrl.parse(url)
+    target.check_context(ssl_context)
     deadline = trio.current_time() + connect_timeout
     settings = SessionSettings(
         ping_interval=ping_interval,
@@ -145,7 +154,7 @@ async def open_websocket_signaling(
 
 
 def _secured(
-    transport: LastingStream, target: _Target, ssl_context: ssl.SSLContext | None
+    transport: LastingStream, target: WebSocketUrl, ssl_context: ssl.SSLContext | None
 ) -> LastingStream | trio.SSLStream[LastingStream]:
     if not target.is_secure:
         return transport
@@ -154,7 +163,7 @@ def _secured(
 
 async def _shake_hands(
     stream: LastingStream | trio.SSLStream[LastingStream],
-    target: _Target,
+    target: WebSocketUrl,
     nursery: trio.Nursery,
     *,
     subprotocol: str | None,

@@ -1,18 +1,16 @@
 """Signalling within one program: two ends in memory."""
 
+from dataclasses import dataclass
 from typing import Final, final
 
 import trio
 
 from trio_webrtc.core.contract import Address
-from trio_webrtc.signaling.channel import Signaling
+from trio_webrtc.signaling.channel import NORMAL_CLOSURE, Signaling
 from trio_webrtc.signaling.messages import SignalingMessage, check_message
 
 MAX_UNREAD_MESSAGES: Final = 64
 """Messages on their way in one direction; `send()` waits while there are so many."""
-
-NORMAL_CLOSURE: Final = 1000
-"""RFC 6455 §7.4.1."""
 
 
 def open_memory_signaling() -> tuple[Signaling, Signaling]:
@@ -23,7 +21,16 @@ def open_memory_signaling() -> tuple[Signaling, Signaling]:
     """
     to_right, from_left = trio.open_memory_channel[SignalingMessage](MAX_UNREAD_MESSAGES)
     to_left, from_right = trio.open_memory_channel[SignalingMessage](MAX_UNREAD_MESSAGES)
-    return MemorySignaling(to_right, from_right), MemorySignaling(to_left, from_left)
+    farewell = _Farewell()
+    return MemorySignaling(to_right, from_right, farewell), MemorySignaling(to_left, from_left, farewell)
+
+
+@dataclass(slots=True)
+class _Farewell:
+    """What was said by the end that was closed first; None while both are open."""
+
+    code: int | None = None
+    reason: str | None = None
 
 
 @final
@@ -34,20 +41,21 @@ class MemorySignaling(Signaling):
         self,
         outgoing: trio.MemorySendChannel[SignalingMessage],
         incoming: trio.MemoryReceiveChannel[SignalingMessage],
+        farewell: _Farewell,
     ) -> None:
         self._outgoing = outgoing
         self._incoming = incoming
-        self._has_ended = False
+        self._farewell = farewell
 
     @property
     def close_code(self) -> int | None:
-        """1000 (RFC 6455 §7.4.1) once either end was closed and this one knows; None before."""
-        return NORMAL_CLOSURE if self._has_ended else None
+        """The code with which one end was closed; None while both are open."""
+        return self._farewell.code
 
     @property
     def close_reason(self) -> str | None:
-        """Nothing is ever said about it: "" after the end, None before."""
-        return "" if self._has_ended else None
+        """What was said with the close code, possibly ""; None while both ends are open."""
+        return self._farewell.reason
 
     @property
     def remote_address(self) -> Address | None:
@@ -69,15 +77,12 @@ class MemorySignaling(Signaling):
         If cancelled, none is lost. Raises trio.EndOfChannel when the other end was closed and all that was sent
         before has been received, and trio.ClosedResourceError if this end was closed.
         """
-        try:
-            return await self._incoming.receive()
-        except trio.EndOfChannel:
-            self._has_ended = True
-            raise
+        return await self._incoming.receive()
 
-    async def aclose(self) -> None:
+    async def aclose(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
         """Close this end; the other receives what was sent, and then the end. Harmless when it is closed already."""
-        self._has_ended = True
+        if self._farewell.code is None:
+            self._farewell.code, self._farewell.reason = code, reason
         self._outgoing.close()
         self._incoming.close()
         await trio.lowlevel.checkpoint()

@@ -25,7 +25,7 @@ from trio_webrtc.core.contract import Address
 from trio_webrtc.errors import FailureReason, PeerError
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery, is_only_cancelled
-from trio_webrtc.signaling.channel import Signaling
+from trio_webrtc.signaling.channel import ABNORMAL_CLOSURE, GOING_AWAY, NORMAL_CLOSURE, Signaling
 from trio_webrtc.signaling.messages import (
     MAX_MESSAGE_SIZE,
     Bye,
@@ -36,12 +36,9 @@ from trio_webrtc.signaling.messages import (
 )
 from trio_webrtc.signaling.transport import LastingStream
 
-NORMAL_CLOSURE: Final = 1000
-GOING_AWAY: Final = 1001
 UNSUPPORTED_DATA: Final = 1003
-ABNORMAL_CLOSURE: Final = 1006
 INTERNAL_ERROR: Final = 1011
-"""RFC 6455 §7.4.1. 1006 is never sent: it says that the other side ended without a close frame."""
+"""RFC 6455 §7.4.1."""
 
 MAX_UNREAD_MESSAGES: Final = 64
 MAX_UNREAD_BYTES: Final = 1024 * 1024
