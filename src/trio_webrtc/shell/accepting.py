@@ -79,7 +79,7 @@ class ReceptionLimits:
         deadline: seconds that a connection has to prove itself.
         max_waiting: how many may be about to, at one time.
         max_waiting_per_address: how many of these may come from one address.
-        max_connections: how many connections there may be, those that wait included.
+        max_connections: how many there may be that have proved themselves.
         max_connections_per_address: how many of these may come from one address.
     """
 
@@ -103,7 +103,7 @@ class ReceptionStats:
     waiting: int
     """Connections that have yet to prove themselves."""
     connections: int
-    """All connections that are open, those that wait included."""
+    """Connections that have proved themselves, and are open."""
     accepted: int
     """How many have ever been accepted."""
     refused: Mapping[str, int]
@@ -134,13 +134,20 @@ class Guest:
     def admit(self) -> None:
         """Say that it has proved itself: it has no deadline any more, and no place among those who wait.
 
-        It still counts as a connection, and is closed when `attend` returns.
+        From now on it counts as a connection; it is closed when `attend` returns. Harmless when said twice.
+
+        Raises:
+            RefusedError: there are as many connections as there may be, in all or from its address.
         """
         self._register.admit(self)
         self._scope.deadline = math.inf
 
     def hand_over(self) -> None:
-        """Admit it, and say that somebody else will close it and then call `leave()`; `attend` may return."""
+        """Admit it, and say that somebody else will close it and then call `leave()`; `attend` may return.
+
+        Raises:
+            RefusedError: there are as many connections as there may be, in all or from its address.
+        """
         self.admit()
         self._handed_over = True
 
@@ -148,53 +155,75 @@ class Guest:
         """Say that it is closed, and counts no longer. Harmless when said twice."""
         self._register.leave(self)
 
-    def _dismiss(self, reason: str) -> None:
-        """Have it sent away; what it had is another's at once."""
-        self._dismissed_for = reason
-        self._register.leave(self)
-        self._scope.cancel()
-
 
 class _Register:
-    """Who is there, who of them waits, and from where."""
+    """Who waits, who has been admitted, and from where."""
 
-    def __init__(self) -> None:
-        self.present: set[Guest] = set()
-        self.waiting: dict[Guest, None] = {}
-        self.waiting_from: dict[str, dict[Guest, None]] = {}
-        self.count_from: Counter[str] = Counter()
+    def __init__(self, limits: ReceptionLimits) -> None:
+        self.waiting = _Crowd(limits.max_waiting, limits.max_waiting_per_address)
+        self.admitted = _Crowd(limits.max_connections, limits.max_connections_per_address)
 
-    def enter(self, guest: Guest) -> None:
-        origin = guest._neighbourhood
-        self.present.add(guest)
-        self.count_from[origin] += 1
-        self.waiting[guest] = None
-        self.waiting_from.setdefault(origin, {})[guest] = None
+    def enter(self, guest: Guest) -> Guest | None:
+        """Give a newcomer a place among those who wait; the one who loses it, if nobody's was free, is returned."""
+        loser = self.waiting.first_in_the_way_of(guest)
+        if loser is not None:
+            self.waiting.remove(loser)
+        self.waiting.add(guest)
+        return loser
 
     def admit(self, guest: Guest) -> None:
         if guest in self.waiting:
-            origin = guest._neighbourhood
-            del self.waiting[guest]
-            del self.waiting_from[origin][guest]
-            if not self.waiting_from[origin]:
-                del self.waiting_from[origin]
+            if self.admitted.first_in_the_way_of(guest) is not None:
+                raise RefusedError("too many connections")
+            self.waiting.remove(guest)
+            self.admitted.add(guest)
 
     def leave(self, guest: Guest) -> None:
-        if guest in self.present:
-            origin = guest._neighbourhood
-            self.admit(guest)
-            self.present.remove(guest)
-            self.count_from[origin] -= 1
-            if not self.count_from[origin]:
-                del self.count_from[origin]
+        self.waiting.remove(guest)
+        self.admitted.remove(guest)
+
+
+class _Crowd:
+    """Guests in the order of their coming, bounded in all and per address."""
+
+    def __init__(self, most: int | None, most_per_address: int | None) -> None:
+        self._most = math.inf if most is None else most
+        self._most_per_address = math.inf if most_per_address is None else most_per_address
+        self._all: dict[Guest, None] = {}
+        self._from: dict[str, dict[Guest, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, guest: Guest) -> bool:
+        return guest in self._all
+
+    def first_in_the_way_of(self, newcomer: Guest) -> Guest | None:
+        """Who has been here longest of those who have to go before there is a place for one more."""
+        neighbours = self._from.get(newcomer._neighbourhood, {})
+        if len(neighbours) >= self._most_per_address:
+            return next(iter(neighbours))
+        return next(iter(self._all)) if len(self._all) >= self._most else None
+
+    def add(self, guest: Guest) -> None:
+        self._all[guest] = None
+        self._from.setdefault(guest._neighbourhood, {})[guest] = None
+
+    def remove(self, guest: Guest) -> None:
+        """Harmless when it is not here."""
+        if guest in self._all:
+            del self._all[guest]
+            neighbours = self._from[guest._neighbourhood]
+            del neighbours[guest]
+            if not neighbours:
+                del self._from[guest._neighbourhood]
 
 
 class Reception(Generic[_T]):
     """Accepts connections and looks after each until it has proved itself, or for as long as it lasts.
 
-    When too many wait, the one that has waited longest makes room: a newcomer may be better, and a flood of silent
-    connections then shuts nobody out for as long as the deadline. Only where all connections of the address, or all
-    there may be, have proved themselves, the newcomer is refused.
+    When too many wait, the one that has waited longest makes room: the newcomer may be better, and a flood of silent
+    connections then shuts nobody out for as long as the deadline.
 
     Args:
         name: what log lines begin with, such as "signalling server".
@@ -202,7 +231,7 @@ class Reception(Generic[_T]):
     """
 
     def __init__(self, *, name: str, limits: ReceptionLimits) -> None:
-        self._register = _Register()
+        self._register = _Register(limits)
         self._limits = limits
         self._reporter = Reporter(_logger, name)
         self._accepted = 0
@@ -214,7 +243,7 @@ class Reception(Generic[_T]):
         """What there is to do at present, and what was done."""
         return ReceptionStats(
             waiting=len(self._register.waiting),
-            connections=len(self._register.present),
+            connections=len(self._register.admitted),
             accepted=self._accepted,
             refused=dict(self._refused),
             exhausted=self._exhausted_since is not None,
@@ -244,11 +273,7 @@ class Reception(Generic[_T]):
                     failures_in_a_row = 0
                     self._accepted += 1
                     self._note_room()
-                    guest = self._welcome(connection)
-                    if guest is None:
-                        connection.close()
-                    else:
-                        nursery.start_soon(self._look_after, connection, guest, attend)
+                    nursery.start_soon(self._look_after, connection, self._welcome(connection), attend)
 
     async def _bear(self, error: OSError, listener: Listener[_T], failures_in_a_row: int) -> None:
         """Do what an error of accept(2) calls for: wait for room, or go on at once, or give up."""
@@ -270,7 +295,7 @@ class Reception(Generic[_T]):
     def _note_exhaustion(self, error: OSError) -> None:
         if self._exhausted_since is None:
             self._exhausted_since = trio.current_time()
-            kept = f"keeps {len(self._register.present)} connections"
+            kept = f"keeps {len(self._register.admitted)} connections"
             text = f"accepts nothing until there is room again ({os.strerror(error.errno or 0)}), {kept}"
             self._reporter.report("exhausted", logging.WARNING, text)
 
@@ -280,27 +305,14 @@ class Reception(Generic[_T]):
             self._exhausted_since = None
             self._reporter.report("recovered", logging.WARNING, text)
 
-    def _welcome(self, connection: _T) -> Guest | None:
-        """Give a connection a place among those who wait, if need be another's; None if there is none."""
-        limits, register = self._limits, self._register
-        guest = Guest(connection.remote_address, register, trio.current_time() + limits.deadline)
-        neighbours = register.waiting_from.get(guest._neighbourhood, {})
-        count = register.count_from[guest._neighbourhood]
-        if len(neighbours) >= limits.max_waiting_per_address:
-            next(iter(neighbours))._dismiss("too many waiting from one address")
-        elif _is_reached(limits.max_connections_per_address, count):
-            if not neighbours:
-                self._refuse("too many from one address", f"no more for {_text(guest.remote_address)}")
-                return None
-            next(iter(neighbours))._dismiss("too many from one address")
-        elif len(register.waiting) >= limits.max_waiting:
-            next(iter(register.waiting))._dismiss("too many waiting")
-        elif _is_reached(limits.max_connections, len(register.present)):
-            if not register.waiting:
-                self._refuse("too many", f"no more for {_text(guest.remote_address)}")
-                return None
-            next(iter(register.waiting))._dismiss("too many")
-        register.enter(guest)
+    def _welcome(self, connection: _T) -> Guest:
+        """Give a connection a place among those who wait, if need be another's."""
+        deadline = trio.current_time() + self._limits.deadline
+        guest = Guest(connection.remote_address, self._register, deadline)
+        loser = self._register.enter(guest)
+        if loser is not None:
+            loser._dismissed_for = "too many waiting"
+            loser._scope.cancel()
         return guest
 
     @trio.lowlevel.enable_ki_protection
@@ -335,10 +347,6 @@ class Reception(Generic[_T]):
     def _refuse(self, reason: str, text: str) -> None:
         self._refused[reason] += 1
         self._reporter.report(reason, logging.INFO, text)
-
-
-def _is_reached(limit: int | None, count: int) -> bool:
-    return limit is not None and count >= limit
 
 
 def _only(group: BaseException) -> BaseException:
