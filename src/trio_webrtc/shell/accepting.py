@@ -219,6 +219,14 @@ class _Crowd:
                 del self._from[guest._neighbourhood]
 
 
+@dataclass(slots=True)
+class _Exhaustion:
+    """A time without room for more connections."""
+
+    began: float
+    last_seen: float
+
+
 class Reception(Generic[_T]):
     """Accepts connections and looks after each until it has proved itself, or for as long as it lasts.
 
@@ -236,7 +244,7 @@ class Reception(Generic[_T]):
         self._reporter = Reporter(_logger, name)
         self._accepted = 0
         self._refused: Counter[str] = Counter()
-        self._exhausted_since: float | None = None
+        self._exhaustion: _Exhaustion | None = None
 
     @property
     def stats(self) -> ReceptionStats:
@@ -246,8 +254,13 @@ class Reception(Generic[_T]):
             connections=len(self._register.admitted),
             accepted=self._accepted,
             refused=dict(self._refused),
-            exhausted=self._exhausted_since is not None,
+            exhausted=self._is_exhausted,
         )
+
+    @property
+    def _is_exhausted(self) -> bool:
+        """Whether the last attempt failed for lack of room; where nobody comes any more, nothing tells of new room."""
+        return self._exhaustion is not None and trio.current_time() < self._exhaustion.last_seen + 2 * EXHAUSTION_PAUSE
 
     @trio.lowlevel.enable_ki_protection
     async def serve(self, listener: Listener[_T], attend: Callable[[_T, Guest], Awaitable[None]]) -> None:
@@ -293,17 +306,19 @@ class Reception(Generic[_T]):
             await trio.sleep(EXHAUSTION_PAUSE)
 
     def _note_exhaustion(self, error: OSError) -> None:
-        if self._exhausted_since is None:
-            self._exhausted_since = trio.current_time()
+        now = trio.current_time()
+        if self._exhaustion is None:
+            self._exhaustion = _Exhaustion(began=now, last_seen=now)
             kept = f"keeps {len(self._register.admitted)} connections"
             text = f"accepts nothing until there is room again ({os.strerror(error.errno or 0)}), {kept}"
             self._reporter.report("exhausted", logging.WARNING, text)
+        self._exhaustion.last_seen = now
 
     def _note_room(self) -> None:
-        if self._exhausted_since is not None:
-            text = f"accepts again after {trio.current_time() - self._exhausted_since:.1f} s"
-            self._exhausted_since = None
-            self._reporter.report("recovered", logging.WARNING, text)
+        if self._exhaustion is not None:
+            lasted = self._exhaustion.last_seen - self._exhaustion.began
+            self._exhaustion = None
+            self._reporter.report("recovered", logging.WARNING, f"accepts again; there was no room for {lasted:.1f} s")
 
     def _welcome(self, connection: _T) -> Guest:
         """Give a connection a place among those who wait, if need be another's."""
