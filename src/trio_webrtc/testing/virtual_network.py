@@ -13,6 +13,8 @@ fixes what happens to the n-th datagram from one host to another.
 Behind a NAT there is a realm of its own, with private addresses; hosts and other NATs may be added to it. A NAT stands
 next to the hosts behind it: it takes no time, and links are between hosts, whatever NATs there are on the way.
 
+TCP connections go the same ways; what is lost or cut comes later. A NAT lets them out, and none in.
+
 What it is not: there are no routers, and it never fragments.
 """
 
@@ -22,15 +24,17 @@ import itertools
 import random
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import trio
 
 from trio_webrtc.core.contract import Address
-from trio_webrtc.shell.network import Interface
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, Interface, SocketOptions
 from trio_webrtc.testing.link import Fate, Link
+from trio_webrtc.testing.log import DatagramSent, LogEntry, SocketClosed
 from trio_webrtc.testing.nat import MAPPING_LIFETIME, PORT_RESTRICTED, Mapping, NatKind, Translator
 from trio_webrtc.testing.virtual_socket import VirtualUdpSocket, header_size, is_wildcard, os_error
+from trio_webrtc.testing.virtual_tcp import VirtualTcpListener, VirtualTcpSocket, connect
 
 LOG_LENGTH: Final = 100_000
 """Entries of the log; the oldest make room for the newest."""
@@ -39,21 +43,10 @@ FIRST_FREE_PORT: Final = 49_152
 """The first of the ports that are given to sockets which ask for none (RFC 6335 §6)."""
 
 
-class DatagramSent(NamedTuple):
-    """A datagram has left a socket."""
+VirtualSocket: TypeAlias = VirtualUdpSocket | VirtualTcpListener | VirtualTcpSocket
+"""What a host may have open."""
 
-    time: float
-    from_: Address
-    to: Address
-    data: bytes
-    fate: Fate
-
-
-class SocketClosed(NamedTuple):
-    """A socket has been closed."""
-
-    time: float
-    address: Address
+_Bound = TypeVar("_Bound", VirtualUdpSocket, VirtualTcpListener)
 
 
 class Realm:
@@ -199,7 +192,7 @@ class VirtualNetwork(Realm):
     def __init__(self, *, seed: int, **conditions: Any) -> None:
         super().__init__(self, "")
         self.seed = seed
-        self.log: deque[DatagramSent | SocketClosed] = deque(maxlen=LOG_LENGTH)
+        self.log: deque[LogEntry] = deque(maxlen=LOG_LENGTH)
         """What was sent, and which sockets were closed, in this order."""
         self.counters: Counter[Fate] = Counter()
         """How many datagrams met which fate."""
@@ -236,14 +229,9 @@ class VirtualNetwork(Realm):
         self._cut_addresses.discard(frozenset((one, other)))
 
     @property
-    def open_sockets(self) -> list[VirtualUdpSocket]:
+    def open_sockets(self) -> list[VirtualSocket]:
         """The sockets that nobody has closed yet."""
-        return [
-            socket
-            for host in self.hosts
-            for sockets in (host.sockets.values(), *host.members.values())
-            for socket in sockets
-        ]
+        return [socket for host in self.hosts for socket in host.open_sockets]
 
     def carry(self, sender: "VirtualHost", from_: Address, to: Address, data: bytes) -> None:
         """Let a datagram meet its fate. Called by sockets."""
@@ -280,6 +268,15 @@ class VirtualNetwork(Realm):
         self.counters[fate] += 1
         self.log.append(DatagramSent(now, from_, to, data, fate))
 
+    def carry_segment(
+        self, sender: "VirtualHost", receiver: "VirtualHost", from_: Address, to: Address, packet_size: int, now: float
+    ) -> float | None:
+        """Let a part of a TCP stream meet its fate; say when it arrives, None if it does not. Called by sockets."""
+        cut = frozenset((from_[0], to[0])) in self._cut_addresses
+        fate, arrivals = self.link(sender, receiver).carry(packet_size, now, cut=cut)
+        self.counters[fate] += 1
+        return arrivals[0] if arrivals else None
+
 
 class VirtualHost:
     """A host of a virtual network: give it to `open_peer_connection(network=...)`."""
@@ -297,6 +294,8 @@ class VirtualHost:
         self.sockets: dict[Address, VirtualUdpSocket] = {}
         self.members: dict[Address, list[VirtualUdpSocket]] = {}
         """The sockets that have joined a multicast group."""
+        self.listeners: dict[Address, VirtualTcpListener] = {}
+        self.connections: dict[VirtualTcpSocket, None] = {}
         self._blocked = False
         self._busy_until = 0.0
         self._free_ports = itertools.count(FIRST_FREE_PORT)
@@ -319,22 +318,53 @@ class VirtualHost:
         self._blocked = blocked
         for socket in self.sockets.values():
             socket.look_for_room()
+        for connection in self.connections:
+            connection.look_for_room()
+
+    @property
+    def open_sockets(self) -> list[VirtualSocket]:
+        """The sockets that nobody has closed yet."""
+        members = (member for group in self.members.values() for member in group)
+        return [*self.sockets.values(), *members, *self.listeners.values(), *self.connections]
 
     def interfaces(self) -> Sequence[Interface]:
         """The addresses of this host, in the order of their making."""
         return [Interface(f"veth{index}", address) for index, address in enumerate(self.addresses)]
 
-    def open_udp(self, address: Address) -> VirtualUdpSocket:
+    def open_udp(self, address: Address, options: SocketOptions = DEFAULT_OPTIONS) -> VirtualUdpSocket:
         """Bind a socket, with port 0 to one that is free. Raises OSError."""
+        bound = self._bind(self.sockets, address, options)
+        socket = self.sockets[bound] = VirtualUdpSocket(self, bound, ipv6_only=options.ipv6_only)
+        return socket
+
+    def listen_tcp(self, address: Address, options: SocketOptions = DEFAULT_OPTIONS) -> VirtualTcpListener:
+        """Listen for connections, with port 0 on one that is free. Raises OSError."""
+        bound = self._bind(self.listeners, address, options)
+        listener = self.listeners[bound] = VirtualTcpListener(self, bound, ipv6_only=options.ipv6_only)
+        return listener
+
+    def _bind(self, bound: dict[Address, _Bound], address: Address, options: SocketOptions) -> Address:
+        """The address for one more socket of a kind."""
         host, port = address
+        if options.reuse_port:
+            raise os_error(errno.ENOPROTOOPT)  # like a system that gives a port to one socket only
         if host not in self.addresses and not is_wildcard(host):
             raise os_error(errno.EADDRNOTAVAIL)
+        taken = set(bound)
+        taken |= {("0.0.0.0", number) for (other, number), socket in bound.items() if not socket.ipv6_only}
+        wanted = (host,) if host != "::" or options.ipv6_only else ("::", "0.0.0.0")
         if port == 0:
-            port = next(port for port in self._free_ports if (host, port) not in self.sockets)
-        if (host, port) in self.sockets:
+            port = next(port for port in self._free_ports if not taken.intersection((name, port) for name in wanted))
+        if taken.intersection((name, port) for name in wanted):
             raise os_error(errno.EADDRINUSE)
-        socket = self.sockets[host, port] = VirtualUdpSocket(self, (host, port))
-        return socket
+        return host, port
+
+    async def connect_tcp(self, local_host: str | None, remote: Address) -> VirtualTcpSocket:
+        """Open a TCP connection. Raises OSError. If cancelled, nothing is left behind."""
+        if local_host is not None and local_host not in self.addresses:
+            raise os_error(errno.EADDRNOTAVAIL)
+        local_address = local_host or self.default_source(remote[0]), next(self._free_ports)
+        return await connect(self, local_address, remote)
 
     def open_multicast(self, group: Address, interface: Interface) -> VirtualUdpSocket:
         """Join a multicast group; every host of the network that has joined it hears what is sent there."""
@@ -352,8 +382,18 @@ class VirtualHost:
 
     def find_socket(self, address: Address) -> VirtualUdpSocket | None:
         """The socket that gets what is sent to an address."""
-        host, port = address
-        return self.sockets.get(address) or self.sockets.get(("::" if ":" in host else "0.0.0.0", port))
+        return _find(self.sockets, address)
+
+    def find_listener(self, address: Address) -> VirtualTcpListener | None:
+        """The listener that gets connections to an address."""
+        return _find(self.listeners, address)
+
+    def default_source(self, to: str) -> str:
+        """This host's first address of a family, whatever is answered to: as the kernel does it."""
+        for address in self.addresses:
+            if (":" in address) == (":" in to):
+                return address
+        raise os_error(errno.ENETUNREACH)
 
     def forget_socket(self, closed: VirtualUdpSocket) -> None:
         """A socket of this host has been closed."""
@@ -370,3 +410,12 @@ class VirtualHost:
             return now
         self._busy_until = max(now, self._busy_until) + packet_size / self.bandwidth
         return self._busy_until
+
+
+def _find(bound: dict[Address, _Bound], address: Address) -> _Bound | None:
+    """Of the sockets of a kind, the one that an address leads to."""
+    host, port = address
+    if ":" in host:
+        return bound.get(address) or bound.get(("::", port))
+    both = bound.get(("::", port))
+    return bound.get(address) or bound.get(("0.0.0.0", port)) or (None if both is None or both.ipv6_only else both)

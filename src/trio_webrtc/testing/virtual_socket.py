@@ -5,7 +5,6 @@ import heapq
 import math
 import os
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
@@ -13,6 +12,7 @@ import trio
 from trio_webrtc.core.contract import MAX_RUN_BYTES, MAX_RUN_SEGMENTS, Address, split_run
 from trio_webrtc.shell.network import Arrival
 from trio_webrtc.testing.link import Fate
+from trio_webrtc.testing.waiter import Waiter
 
 if TYPE_CHECKING:
     from trio_webrtc.testing.virtual_network import Route, VirtualHost
@@ -27,28 +27,32 @@ SEND_BUFFER: Final = 256 * 1024
 class VirtualUdpSocket:
     """A bound UDP socket of a virtual host."""
 
-    def __init__(self, host: "VirtualHost", address: Address, *, source: str | None = None) -> None:
+    def __init__(
+        self, host: "VirtualHost", address: Address, *, source: str | None = None, ipv6_only: bool = True
+    ) -> None:
         self.local_address = address
+        self.ipv6_only = ipv6_only
         self._source = source
         self._host = host
         self._closed = False
         self._in_flight: list[_InFlight] = []
         self._leaving: deque[tuple[float, int]] = deque()
         self._leaving_bytes = 0
-        self._reader = _Waiter()
-        self._writer = _Waiter()
+        self._reader = Waiter()
+        self._writer = Waiter()
 
     def send(self, to: Address, data: bytes, segment_size: int | None, from_host: str | None) -> int:
         """Send one datagram or a run of them; say how many bytes were taken. See `UdpSocket.send`."""
         if self._closed:
             raise os_error(errno.EBADF)
         host, port = self.local_address
-        if (":" in to[0]) != (":" in host):
+        is_ipv4 = ":" not in to[0]
+        if is_ipv4 != (":" not in host) and not (is_ipv4 and not self.ipv6_only):
             raise os_error(errno.EAFNOSUPPORT)
         if self._source is not None:
             host = self._source
         elif is_wildcard(host):
-            host = from_host or self._default_source(host)
+            host = from_host or self._host.default_source(to[0])
         taken, now = 0, trio.current_time()
         for datagram in split_run(data, segment_size):
             packet_size = len(datagram) + header_size(host)
@@ -61,13 +65,6 @@ class VirtualUdpSocket:
             self._host.network.carry(self._host, (host, port), to, datagram)
             taken += len(datagram)
         return taken
-
-    def _default_source(self, wildcard: str) -> str:
-        """A host's first address of a family, whatever a datagram may have been sent to: as the kernel does it."""
-        for address in self._host.addresses:
-            if (":" in address) == (":" in wildcard):
-                return address
-        raise os_error(errno.ENETUNREACH)
 
     def _has_room_for(self, packet_size: int, now: float) -> bool:
         while self._leaving and self._leaving[0][0] <= now:
@@ -149,31 +146,6 @@ class _InFlight(NamedTuple):
     sequence: int
     route: "Route"
     data: bytes
-
-
-class _Waiter:
-    """One task at a time that waits for a moment, which may come to be another."""
-
-    def __init__(self) -> None:
-        self._nap: trio.CancelScope | None = None
-
-    async def wait(self, moment: Callable[[], float]) -> None:
-        """Sleep until the moment has come. At least one turn of the event loop."""
-        if self._nap is not None:
-            raise trio.BusyResourceError("another task waits for this socket already")
-        try:
-            while True:
-                with trio.CancelScope(deadline=moment()) as self._nap:
-                    await trio.sleep_forever()
-                if moment() <= trio.current_time():
-                    return
-        finally:
-            self._nap = None
-
-    def look_at(self, moment: float) -> None:
-        """Wake at this moment, if it is earlier than what was known of."""
-        if self._nap is not None and moment < self._nap.deadline:
-            self._nap.deadline = moment
 
 
 def _join(run: Arrival, next_: Arrival) -> Arrival | None:
