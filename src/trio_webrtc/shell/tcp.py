@@ -78,8 +78,8 @@ class TcpConnection:
     async def _read(self, receiver: Receiver) -> None:
         unread, self._unread = self._unread, b""
         self._hand_on(receiver, self._deframer.feed(unread))
-        with self._until_failure:
-            while not self._peer_has_ended:
+        with trio.CancelScope() as self._until_failure:
+            while not self._peer_has_ended and self._failure is None:
                 await self._socket.wait_readable()
                 self._hand_on(receiver, self._receive_frames())
         while not self._peer_has_ended:  # though nothing can be sent, what the peer has said before is worth hearing
