@@ -4,12 +4,12 @@ import random
 
 import trio
 
-from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message, MessageClass, Method, new_transaction_id
+from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message, MessageClass, Method, TransactionIds
 from trio_webrtc.testing import VirtualNetwork, serve_stun
 
 
 def question(message_class=MessageClass.REQUEST):
-    transaction_id = new_transaction_id(random.Random(1))
+    transaction_id = TransactionIds(random.Random(1)).new()
     return Message(method=Method.BINDING, message_class=message_class, transaction_id=transaction_id)
 
 

@@ -69,6 +69,8 @@ class PeerSettings:
 
     dtls_context: dtls.Context
     credentials: ice.Credentials | None = None
+    ice_lite: bool = False
+    """Only answer the peer's checks (RFC 8445 §2.5): for who can be reached by everybody."""
     verify_remote_certificate: bool = True
     restart_timeout: float = 15.0
     on_packet: Callable[[Direction, bytes, float], None] | None = None
@@ -95,6 +97,9 @@ class Ended:
 PeerEvent = (
     ConnectionStateChanged
     | SignallingEvent
+    | ice.CredentialsInUse
+    | ice.ConnectionWanted
+    | ice.ConnectionReleased
     | datachannel.ChannelArrived
     | datachannel.ChannelRefused
     | datachannel.ChannelsChanged
@@ -146,9 +151,7 @@ class PeerCore:
         """Why the connection is lost, or about to be."""
         self.connection_state = ConnectionState.NEW
         self.channels = datachannel.DataChannels(max_channels=MAX_CHANNELS)
-        self.agent = ice.Agent(
-            controlling=True, credentials=settings.credentials, rng=rng, settings=settings.ice_settings
-        )
+        self.agent = _make_agent(settings, rng)
         self.signalling = Signalling(
             self.agent,
             fingerprints=tuple(map(str, settings.dtls_context.certificate.fingerprints())),
@@ -167,6 +170,7 @@ class PeerCore:
         self._way: tuple[Via, Address] | None = None
         self._timers: TimerTable[_Timer] = TimerTable()
         self._events: deque[PeerEvent] = deque()
+        self._follow_ice(now)
 
     # -- in: the network and the clock ---------------------------------------------------------------------------
 
@@ -239,6 +243,24 @@ class PeerCore:
     def retire(self, via: Via, now: float) -> None:
         """Nothing will come or go by this way any more."""
         self.agent.remove_local_base(via, now)
+        if self._way is not None and self._way[0] == via:
+            self._way = None  # what is to be sent waits until there is another
+        self._advance(now)
+
+    @property
+    def transaction_prefix(self) -> bytes:
+        """What the ids of our STUN requests begin with: four bytes."""
+        return self.agent.transaction_prefix
+
+    def is_validated(self, via: Via, address: Address) -> bool:
+        """Whether the peer has proved itself from there."""
+        return self.agent.is_validated(via, address)
+
+    def forget_address(self, via: Via, address: Address, now: float) -> None:
+        """Somebody else has proved to be there."""
+        self.agent.forget_address(via, address, now)
+        if self._way == (via, address):
+            self._way = None
         self._advance(now)
 
     # -- out -----------------------------------------------------------------------------------------------------
@@ -290,10 +312,36 @@ class PeerCore:
     # -- commands: sockets and STUN servers ----------------------------------------------------------------------
 
     def add_local_base(
-        self, via: Via, address: Address, *, local_preference: int, announced: Sequence[str], now: float
+        self,
+        via: Via,
+        address: Address,
+        *,
+        local_preference: int,
+        announced: Sequence[str],
+        kind: ice.BaseKind = ice.BaseKind.UDP,
+        beside_own: bool = False,
+        now: float,
     ) -> None:
-        """Use a bound socket; the peer is told of its address, or of those announced for it."""
-        self.agent.add_local_base(via, address, now, local_preference=local_preference, announced=announced)
+        """Use a socket; the peer is told of its address, or of those announced for it, or of both (`beside_own`)."""
+        self.agent.add_local_base(
+            via,
+            address,
+            now,
+            local_preference=local_preference,
+            announced=announced,
+            kind=kind,
+            beside_own=beside_own,
+        )
+        self._advance(now)
+
+    def add_connection(self, via: Via, base_via: Via, remote_address: Address, now: float) -> None:
+        """Use a TCP connection, accepted by a passive base or opened because of a `ConnectionWanted`."""
+        self.agent.add_connection(via, base_via, remote_address, now)
+        self._advance(now)
+
+    def report_connection_failure(self, base_via: Via, remote_address: Address, error: str, now: float) -> None:
+        """A connection that was wanted could not be opened, for this reason."""
+        self.agent.report_connection_failure(base_via, remote_address, error, now)
         self._advance(now)
 
     def add_stun_server(self, server: Address, now: float) -> None:
@@ -470,6 +518,8 @@ class PeerCore:
                         self.stage.session.start(now)
                 case ice.StateChanged(state):
                     self._on_ice_state(state, now)
+                case ice.CredentialsInUse() | ice.ConnectionWanted() | ice.ConnectionReleased():
+                    self._events.append(event)
                 case ice.RoleSwitched() | ice.ConsentLost():
                     pass
                 case _:
@@ -574,6 +624,12 @@ class PeerCore:
         if state is not self.connection_state:
             self.connection_state = state
             self._events.append(ConnectionStateChanged(state))
+
+
+def _make_agent(settings: PeerSettings, rng: random.Random) -> ice.AnyAgent:
+    if settings.ice_lite:
+        return ice.LiteAgent(credentials=settings.credentials, rng=rng, settings=settings.ice_settings)
+    return ice.Agent(controlling=True, credentials=settings.credentials, rng=rng, settings=settings.ice_settings)
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ class Signalling:
 
     def __init__(
         self,
-        agent: ice.Agent,
+        agent: ice.AnyAgent,
         *,
         fingerprints: tuple[str, ...],
         max_message_size: int,
@@ -184,6 +184,7 @@ class Signalling:
             ufrag=credentials.ufrag,
             password=credentials.password,
             fingerprints=self._fingerprints,
+            lite=self._agent.is_lite,
             candidates=self._candidate_lines if is_present else (),
             end_of_candidates=is_present and self._gathering_is_complete,
             max_message_size=self._max_message_size,
@@ -204,8 +205,8 @@ class Signalling:
         is_offered_by_us = applied.signaling_state is jsep.SignalingState.HAVE_LOCAL_OFFER
         if self._agreed_remote_credentials is None and (is_offered_by_us or is_offered_to_us):
             # RFC 8445 §6.1.1: whoever offers first controls, unless only the other can.
-            remote_is_lite = applied.remote is not None and applied.remote.lite
-            self._agent.set_controlling(is_offered_by_us or remote_is_lite, now)
+            only_we_can = applied.remote is not None and applied.remote.lite and not self._agent.is_lite
+            self._agent.set_controlling(is_offered_by_us or only_we_can, now)
         self._follow_rollback(applied, now)
         if applied.local is not None and not is_offered_to_us:
             self.wants_candidates = True

@@ -15,7 +15,7 @@ from trio_webrtc.core.stun.message import (
     USE_CANDIDATE,
     USERNAME,
     XOR_MAPPED_ADDRESS,
-    new_transaction_id,
+    TransactionIds,
 )
 
 # RFC 5769 §2.1: the sample request of a full agent, with SOFTWARE, padded with spaces.
@@ -205,6 +205,11 @@ def test_an_address_with_a_zone_can_be_answered():
     assert Message.decode(answer.encode(KEY)).get(XOR_MAPPED_ADDRESS) == ("fe80::1", 7)
 
 
-def test_transaction_ids_are_96_bits_of_the_given_chance():
-    assert new_transaction_id(random.Random(1)) == new_transaction_id(random.Random(1))
-    assert len(new_transaction_id(random.Random(1))) == 12
+def test_transaction_ids_are_96_bits_of_the_given_chance_and_those_of_one_client_begin_alike():
+    ids, others = TransactionIds(random.Random(1)), TransactionIds(random.Random(2))
+    some = [ids.new() for _ in range(100)]
+    assert some == [id_ for ids in (TransactionIds(random.Random(1)),) for id_ in (ids.new() for _ in range(100))]
+    assert len(set(some)) == 100
+    assert {len(id_) for id_ in some} == {12}
+    assert {id_[:4] for id_ in some} == {ids.prefix}
+    assert ids.prefix != others.prefix

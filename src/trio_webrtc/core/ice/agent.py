@@ -6,30 +6,30 @@ every input may come in any order. It sends and receives STUN only; data takes t
 """
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
-from trio_webrtc.core.contract import Address, MalformedPacketError, Received, Transmit, Via, earliest
+from trio_webrtc.core.contract import Address, Received, Via, earliest
 from trio_webrtc.core.ice.answering import Refused, answer_request
-from trio_webrtc.core.ice.base import Base
+from trio_webrtc.core.ice.base import BaseKind
 from trio_webrtc.core.ice.candidate import Candidate
-from trio_webrtc.core.ice.clock import FairClock
-from trio_webrtc.core.ice.counters import Counters
 from trio_webrtc.core.ice.credentials import Credentials
-from trio_webrtc.core.ice.events import AgentState, ConsentLost, IceEvent, PairSelected, RoleSwitched, StateChanged
+from trio_webrtc.core.ice.endpoint import Endpoint
+from trio_webrtc.core.ice.events import AgentState, ConnectionReleased, ConsentLost, PairSelected, RoleSwitched
 from trio_webrtc.core.ice.failure import describe
-from trio_webrtc.core.ice.gathering import Gatherer, StunServer
+from trio_webrtc.core.ice.gathering import StunServer
 from trio_webrtc.core.ice.generation import Generation
-from trio_webrtc.core.ice.outbox import Outbox
 from trio_webrtc.core.ice.pair import CandidatePair
 from trio_webrtc.core.ice.role import Role
 from trio_webrtc.core.ice.settings import IceSettings
 from trio_webrtc.core.ice.usage import PairInUse
-from trio_webrtc.core.stun.message import Message, MessageClass, Method
+from trio_webrtc.core.stun.message import Message, MessageClass
 
 
-class Agent:
+class Agent(Endpoint):
     """The way to one peer. Commands and datagrams go in; datagrams and events come out."""
+
+    is_lite: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -39,16 +39,8 @@ class Agent:
         rng: random.Random,
         settings: IceSettings | None = None,
     ) -> None:
-        self.counters = Counters()
-        self.state = AgentState.NEW
-        self._settings = settings or IceSettings()
-        self._rng = rng
-        self._role = Role(controlling=controlling, rng=rng)
+        super().__init__(role=Role(controlling=controlling, rng=rng), rng=rng, settings=settings)
         self._told_role = controlling
-        self._outbox = Outbox(limit=self._settings.max_queued, counters=self.counters)
-        self._events: deque[IceEvent] = deque()
-        self._clock = FairClock()
-        self._gatherer = Gatherer(outbox=self._outbox, events=self._events, rng=rng, settings=self._settings)
         self._current = self._new_generation(credentials)
         self._before: Generation | None = None
         """What goes on until the peer agrees to a restart, and after it if the restart is taken back."""
@@ -56,13 +48,9 @@ class Agent:
         self._validated: dict[tuple[Via, Address], None] = {}
         """A set in order: the way that was proved longest ago stands first."""
         self._silent_for: float | None = None
+        self._tell_credentials(self._current.local)
 
     # What is known
-
-    @property
-    def controlling(self) -> bool:
-        """Whether it is we who nominate."""
-        return self._role.controlling
 
     @property
     def local_credentials(self) -> Credentials:
@@ -78,11 +66,6 @@ class Agent:
     def selected_pair(self) -> CandidatePair | None:
         """The way that data takes; None before there is one, and after consent to use it is lost."""
         return self._in_use.pair if self._in_use is not None else None
-
-    @property
-    def local_candidates(self) -> tuple[Candidate, ...]:
-        """All of this generation, also those that the peer is not told of (peer-reflexive)."""
-        return tuple(self._gatherer.candidates())
 
     @property
     def remote_candidates(self) -> tuple[Candidate, ...]:
@@ -122,28 +105,75 @@ class Agent:
         self._settle(self._read_clock(now))
 
     def add_local_base(
-        self, via: Via, address: Address, now: float, *, local_preference: int = 65535, announced: Sequence[str] = ()
+        self,
+        via: Via,
+        address: Address,
+        now: float,
+        *,
+        local_preference: int = 65535,
+        announced: Sequence[str] = (),
+        kind: BaseKind = BaseKind.UDP,
+        beside_own: bool = False,
     ) -> None:
-        """Offer a bound UDP socket to the peer, under its own address or under those that are announced for it."""
+        """Offer a socket to the peer: under its own address, or those announced for it, or both (`beside_own`)."""
         if self._is_closed or via in self._gatherer.bases:
             return
         now = self._read_clock(now)
-        base = Base(via=via, address=address, local_preference=local_preference, announced=tuple(announced))
+        base = self._new_base(
+            via,
+            address,
+            kind=kind,
+            local_preference=local_preference,
+            announced=announced,
+            beside_own=beside_own,
+        )
         self._gatherer.add_base(base, now)
         for generation in self._alive():
             generation.add_base(base)
         self._settle(now)
 
     def remove_local_base(self, via: Via, now: float) -> None:
-        """A socket is gone, and all pairs with it; if one of them was in use, the others are tried again."""
+        """A socket is gone, or a connection, and its pairs with it; if one was in use, the others are tried again."""
         if self._is_closed or via not in self._gatherer.bases:
             return
         now = self._read_clock(now)
         self._gatherer.remove_base(via)
         for generation in self._alive():
             generation.remove_base(via, now)
-        self._keep_validated(lambda path: path[0] != via)
-        if self._in_use is not None and self._in_use.pair.via == via:
+        self._forget_way(via)
+        if self._in_use is not None and self._in_use.way[0] == via:
+            self._in_use = None
+        self._settle(now)
+
+    def add_connection(self, via: Via, base_via: Via, remote_address: Address, now: float) -> None:
+        """A TCP connection is open, accepted by a passive base or opened from an active one: a way of its own."""
+        base = self._gatherer.bases.of(base_via)
+        if self._is_closed or base is None or via in self._gatherer.bases:
+            return
+        now = self._read_clock(now)
+        self._gatherer.bases.connect(via, base)
+        if not any(generation.add_connection(via, base, remote_address, now) for generation in self._alive()):
+            self._release_connections()
+        self._settle(now)
+
+    def report_connection_failure(self, base_via: Via, remote_address: Address, error: str, now: float) -> None:
+        """A connection that was wanted could not be opened, for this reason."""
+        if self._is_closed:
+            return
+        now = self._read_clock(now)
+        for generation in self._alive():
+            generation.report_connection_failure(base_via, remote_address, error)
+        self._settle(now)
+
+    def forget_address(self, via: Via, address: Address, now: float) -> None:
+        """Somebody else has proved to be there: it is not the peer's any more, and what goes there must not be ours."""
+        if self._is_closed or (via, address) not in self._validated:
+            return
+        now = self._read_clock(now)
+        del self._validated[via, address]
+        for generation in self._alive():
+            generation.forget_address(via, address, now)
+        if self._in_use is not None and self._in_use.way == (via, address):
             self._in_use = None
         self._settle(now)
 
@@ -154,13 +184,6 @@ class Agent:
         now = self._read_clock(now)
         self._gatherer.add_server(StunServer(server, url), now)
         self._settle(now)
-
-    def end_of_local_bases(self, now: float) -> None:
-        """There will be no more: gathering is complete when the STUN servers have answered, or had their time."""
-        if self._is_closed:
-            return
-        self._gatherer.end()
-        self._settle(self._read_clock(now))
 
     def set_remote_credentials(self, credentials: Credentials, now: float, *, lite: bool = False) -> None:
         """Learn by what name and password the peer is known: checking begins.
@@ -183,7 +206,7 @@ class Agent:
         self._settle(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
-        """Try to reach the peer there too. What cannot be used (TCP, names) is kept for statistics and left alone."""
+        """Try to reach the peer there too. What cannot be used (names) is kept for statistics and left alone."""
         if self._is_closed:
             return
         now = self._read_clock(now)
@@ -255,15 +278,6 @@ class Agent:
 
     # In
 
-    def receive_datagrams(self, batch: Sequence[Received], now: float) -> None:
-        """Take STUN datagrams. Never raises for their contents."""
-        if self._is_closed:
-            return
-        now = self._read_clock(now)
-        for received in batch:
-            self._receive(received, now)
-        self._settle(now)
-
     def handle_timeout(self, now: float) -> None:
         """Fire every timer that is due. Harmless when called early or twice."""
         if self._is_closed:
@@ -276,31 +290,13 @@ class Agent:
             self._in_use.consent.handle_timeout(now)
         self._settle(now)
 
-    # Out
-
-    def poll_transmits(self, now: float) -> Transmit | None:
-        """The next datagram to send."""
-        return self._outbox.poll()
-
-    def poll_event(self) -> IceEvent | None:
-        """The next thing to tell."""
-        return self._events.popleft() if self._events else None
-
-    def next_timeout(self) -> float | None:
-        """When `handle_timeout` is to be called."""
-        return self._clock.outside(self._next_due())
-
     # Datagrams
 
-    def _receive(self, received: Received, now: float) -> None:
-        try:
-            message = Message.decode(received.data)
-        except MalformedPacketError:
-            self.counters.malformed += 1
-            return
-        if message.method is not Method.BINDING or received.via not in self._gatherer.bases:
-            self.counters.unexpected += 1
-        elif message.message_class is MessageClass.REQUEST:
+    def _listens_on(self, via: Via) -> bool:
+        return via in self._gatherer.bases
+
+    def _receive(self, message: Message, received: Received, now: float) -> None:
+        if message.message_class is MessageClass.REQUEST:
             self._on_request(message, received, now)
         elif message.message_class is MessageClass.INDICATION:
             pass  # a keepalive (RFC 8445 §11): to arrive was all it was for
@@ -336,10 +332,12 @@ class Agent:
         self._validated.pop(path, None)
         if len(self._validated) >= self._settings.max_validated:
             # A peer that has moved so often is not expected back where it was first; where data goes, it is.
-            selected = self.selected_pair
-            in_use = None if selected is None else (selected.via, selected.remote_address)
+            in_use = None if self._in_use is None else self._in_use.way
             del self._validated[next(old for old in self._validated if old != in_use)]
         self._validated[path] = None
+
+    def _forget_way(self, via: Via) -> None:
+        self._keep_validated(lambda path: path[0] != via)
 
     def _keep_validated(self, wanted: Callable[[tuple[Via, Address]], bool]) -> None:
         self._validated = dict.fromkeys(filter(wanted, self._validated))
@@ -356,6 +354,7 @@ class Agent:
         if self._told_role is not self._role.controlling:
             self._told_role = self._role.controlling
             self._events.append(RoleSwitched(self._told_role))
+        self._tell_credentials(*(generation.local for generation in self._generations()))
         self._set_state(self._present_state())
 
     def _use_choice(self, now: float) -> None:
@@ -373,11 +372,26 @@ class Agent:
             generation,
             role=self._role,
             outbox=self._outbox,
+            transaction_ids=self._transaction_ids,
             rng=self._rng,
             settings=self._settings,
             now=now,
         )
         self._events.append(PairSelected(chosen))
+        self._release_connections()
+
+    def _release_connections(self) -> None:
+        """RFC 6544 §11.1: connections opened from here that no pair needs any more are to be closed."""
+        needed = {via for generation in self._alive() for via in generation.vias_needed()}
+        if self._in_use is not None:
+            needed.add(self._in_use.way[0])
+        for via in self._gatherer.bases.opened:
+            if via not in needed:
+                self._gatherer.remove_base(via)
+                for generation in self._alive():
+                    generation.detach(via)
+                self._forget_way(via)
+                self._events.append(ConnectionReleased(via))
 
     def _watch_consent(self) -> None:
         in_use = self._in_use
@@ -409,15 +423,6 @@ class Agent:
             return AgentState.COMPLETED
         return AgentState.CONNECTED
 
-    def _set_state(self, state: AgentState) -> None:
-        if state is not self.state:
-            self.state = state
-            self._events.append(StateChanged(state))
-
-    @property
-    def _is_closed(self) -> bool:
-        return self.state is AgentState.CLOSED
-
     def _alive(self) -> tuple[Generation, ...]:
         """The generations that look for pairs, the latest first."""
         return (self._current,) if self._before is None else (self._current, self._before)
@@ -438,18 +443,14 @@ class Agent:
             role=self._role,
             gatherer=self._gatherer,
             outbox=self._outbox,
-            rng=self._rng,
+            events=self._events,
+            transaction_ids=self._transaction_ids,
             settings=self._settings,
         )
 
     # Time
 
-    def _read_clock(self, now: float) -> float:
-        return self._clock.read(now, self._next_due())
-
     def _next_due(self) -> float | None:
-        if self._is_closed:
-            return None
         return earliest(
             *(generation.next_timeout() for generation in self._alive()),
             self._gatherer.next_timeout(),

@@ -4,7 +4,7 @@ A candidate itself is `aioice.Candidate`; here are its checked parser and the ma
 """
 
 import re
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from aioice import Candidate
 
@@ -14,8 +14,25 @@ from trio_webrtc.core.ice.addresses import without_scope
 COMPONENT: Final = 1
 """The only one there is: all that a WebRTC connection carries shares it (RFC 9143)."""
 
+TcpType: TypeAlias = Literal["active", "passive"]
+"""Who opens the connection (RFC 6544 §4.5). There is a third, "so", where both do at once: not here."""
+
 TYPE_PREFERENCES: Final = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
 """RFC 8445 §5.1.2.2."""
+
+LESSER_TYPE_PREFERENCES: Final = {"host": 90, "prflx": 80, "srflx": 70, "relay": 0}
+"""Those of the transport that is not preferred, TCP or UDP: below all direct ways by the other (RFC 6544 §4.2)."""
+
+_DIRECTION_PREFERENCES: Final = {
+    "host": {"active": 6, "passive": 4},
+    # Where there may be a NAT, whoever is behind it had better open the connection.
+    "srflx": {"active": 4, "passive": 2},
+    "prflx": {"active": 4, "passive": 2},
+    "relay": {"active": 6, "passive": 4},
+}
+"""RFC 6544 §4.2."""
+
+_MAX_OTHER_PREFERENCE: Final = 2**13 - 1
 
 MAX_CANDIDATE_LENGTH: Final = 1024
 
@@ -44,52 +61,80 @@ def parse_candidate(line: str) -> Candidate:
     return candidate
 
 
-def candidate_priority(kind: str, local_preference: int) -> int:
-    """RFC 8445 §5.1.2.1."""
-    return (TYPE_PREFERENCES[kind] << 24) + (local_preference << 8) + (256 - COMPONENT)
+def candidate_priority(
+    type_: str,
+    local_preference: int,
+    *,
+    tcp_type: TcpType | None = None,
+    is_preferred: bool = True,
+) -> int:
+    """RFC 8445 §5.1.2.1; with TCP, who opens the connection counts more than from where (RFC 6544 §4.2)."""
+    if tcp_type is not None:
+        # There are three bits less for the preferences among ours: they count down from the top as the others do.
+        other = max(local_preference - 65535 + _MAX_OTHER_PREFERENCE, 0)
+        local_preference = (_DIRECTION_PREFERENCES[type_][tcp_type] << 13) + other
+    type_preferences = TYPE_PREFERENCES if is_preferred else LESSER_TYPE_PREFERENCES
+    return (type_preferences[type_] << 24) + (local_preference << 8) + (256 - COMPONENT)
 
 
-def host_candidate(host: str, port: int, *, local_preference: int, foundation: str) -> Candidate:
+def host_candidate(
+    host: str, port: int, *, priority: int, foundation: str, tcp_type: TcpType | None = None
+) -> Candidate:
     """A candidate that is the address of a socket, or the one announced in its stead."""
     return Candidate(
         foundation=foundation,
         component=COMPONENT,
-        transport="udp",
-        priority=candidate_priority("host", local_preference),
+        transport=_transport_of(tcp_type),
+        priority=priority,
         host=without_scope(host),
         port=port,
         type="host",
+        tcptype=tcp_type,
     )
 
 
 def reflexive_candidate(
-    kind: str, seen: Address, *, related: Address, local_preference: int, foundation: str
+    kind: str,
+    seen: Address,
+    *,
+    related: Address,
+    priority: int,
+    foundation: str,
+    tcp_type: TcpType | None = None,
 ) -> Candidate:
     """A candidate that is an address as a server ("srflx") or the peer ("prflx") sees it."""
     return Candidate(
         foundation=foundation,
         component=COMPONENT,
-        transport="udp",
-        priority=candidate_priority(kind, local_preference),
+        transport=_transport_of(tcp_type),
+        priority=priority,
         host=without_scope(seen[0]),
         port=seen[1],
         type=kind,
         related_address=without_scope(related[0]),
         related_port=related[1],
+        tcptype=tcp_type,
     )
 
 
-def remote_reflexive_candidate(seen: Address, *, priority: int, foundation: str) -> Candidate:
+def remote_reflexive_candidate(
+    seen: Address, *, priority: int, foundation: str, tcp_type: TcpType | None = None
+) -> Candidate:
     """A candidate of the peer that we learn from its check (RFC 8445 §7.3.1.3)."""
     return Candidate(
         foundation=foundation,
         component=COMPONENT,
-        transport="udp",
+        transport=_transport_of(tcp_type),
         priority=priority,
         host=without_scope(seen[0]),
         port=seen[1],
         type="prflx",
+        tcptype=tcp_type,
     )
+
+
+def _transport_of(tcp_type: TcpType | None) -> str:
+    return "udp" if tcp_type is None else "tcp"
 
 
 class Foundations:
@@ -107,6 +152,7 @@ __all__ = [
     "COMPONENT",
     "Candidate",
     "Foundations",
+    "TcpType",
     "candidate_priority",
     "host_candidate",
     "parse_candidate",

@@ -5,6 +5,7 @@ known (RFC 8838). What a check is, and when it is sent, is not known here.
 """
 
 from trio_webrtc.core.contract import Address, Via
+from trio_webrtc.core.ice.base import BaseKind
 from trio_webrtc.core.ice.pair import UNFINISHED, CandidatePair, PairState
 
 _ACTIVE = frozenset({PairState.WAITING, PairState.IN_PROGRESS})
@@ -42,10 +43,34 @@ class Checklist:
         self._sort()
         return True
 
-    def remove_via(self, via: Via) -> None:
-        """Forget the pairs of a way out that is gone."""
-        for pair in [pair for pair in self.pairs if pair.via == via]:
-            self._remove(pair)
+    def attach(self, pair: CandidatePair, connection: Via) -> bool:
+        """A TCP connection is open for `pair`; say whether it is still here."""
+        if self._by_path.get((pair.via, pair.remote_address)) is not pair:
+            return False
+        del self._by_path[pair.via, pair.remote_address]
+        pair.connection = connection
+        self._by_path[connection, pair.remote_address] = pair
+        return True
+
+    def detach(self, pair: CandidatePair) -> bool:
+        """The way of `pair` is gone; say whether the pair stays, since another TCP connection may be opened for it."""
+        self.remove(pair)
+        if pair.needs_connection or pair.base.kind is not BaseKind.TCP_ACTIVE:
+            return False
+        pair.connection = None
+        if (pair.via, pair.remote_address) in self._by_path:
+            return False
+        pair.nominated = pair.nominated_by_peer = False
+        self.pairs.append(pair)
+        self._by_path[pair.via, pair.remote_address] = pair
+        self._sort()
+        return True
+
+    def remove(self, pair: CandidatePair) -> None:
+        """Forget a pair."""
+        self.pairs.remove(pair)
+        del self._by_path[pair.via, pair.remote_address]
+        self._triggered.pop(pair, None)
 
     def prioritize(self, *, controlling: bool) -> None:
         """Put the pairs in order anew after a change of roles or of candidates."""
@@ -75,7 +100,7 @@ class Checklist:
         """When the next triggered check is due."""
         return min(self._triggered.values(), default=None)
 
-    def next_ordinary(self) -> CandidatePair | None:
+    def next_ordinary(self, *, may_connect: bool = True) -> CandidatePair | None:
         """The pair to check next if nothing was triggered (RFC 8445 §6.1.4.2)."""
         if self._concluded:
             return None
@@ -83,6 +108,8 @@ class Checklist:
         for pair in self.pairs:
             if self._floor is not None and pair.priority <= self._floor:
                 break
+            if pair.needs_connection and not may_connect:
+                continue
             if pair.state is PairState.WAITING and pair not in self._triggered:
                 return pair
             if pair.state is PairState.FROZEN and frozen is None:
@@ -142,18 +169,13 @@ class Checklist:
         for other in reversed(self.pairs):
             idle = other.state in (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
             if idle and (proven or other.state is PairState.FAILED or other.priority < pair.priority):
-                self._remove(other)
+                self.remove(other)
                 return True
         left_behind = (p for p in self._by_path.values() if p.state is PairState.SUCCEEDED and p is not self._selected)
         if proven and (oldest := next(left_behind, None)) is not None:
-            self._remove(oldest)
+            self.remove(oldest)
             return True
         return False
-
-    def _remove(self, pair: CandidatePair) -> None:
-        self.pairs.remove(pair)
-        del self._by_path[pair.via, pair.remote_address]
-        self._triggered.pop(pair, None)
 
     def _sort(self) -> None:
         self.pairs.sort(key=lambda pair: pair.priority, reverse=True)

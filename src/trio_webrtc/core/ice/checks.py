@@ -1,11 +1,9 @@
 """Connectivity checks under way: asked, asked again, answered or given up (RFC 8445 §7.2)."""
 
-import random
 from dataclasses import dataclass
 from typing import Any
 
 from trio_webrtc.core.contract import Received, TimerTable
-from trio_webrtc.core.ice.candidate import candidate_priority
 from trio_webrtc.core.ice.credentials import Credentials
 from trio_webrtc.core.ice.outbox import Outbox
 from trio_webrtc.core.ice.pair import CandidatePair
@@ -18,7 +16,7 @@ from trio_webrtc.core.stun.message import (
     Message,
     MessageClass,
     Method,
-    new_transaction_id,
+    TransactionIds,
 )
 from trio_webrtc.core.stun.transaction import Retransmission, Transaction
 
@@ -44,7 +42,7 @@ def encode_check(
     attribute, tie_breaker = role.attribute
     attributes: dict[Attribute[Any], Any] = {
         USERNAME: f"{remote.ufrag}:{local.ufrag}",
-        PRIORITY: candidate_priority("prflx", pair.base.local_preference),
+        PRIORITY: pair.base.priority_of("prflx"),
         attribute: tie_breaker,
     }
     if nominating:
@@ -61,10 +59,12 @@ def encode_check(
 class Checks:
     """The checks of one generation that wait for an answer."""
 
-    def __init__(self, *, outbox: Outbox, rng: random.Random, retransmission: Retransmission) -> None:
+    def __init__(self, *, outbox: Outbox, transaction_ids: TransactionIds, retransmission: Retransmission) -> None:
         self._outbox = outbox
-        self._rng = rng
+        self._ids = transaction_ids
         self._retransmission = retransmission
+        # RFC 8489 §6.2.2: what TCP carries is not repeated, only waited for, here as long as with UDP.
+        self._one_request = Retransmission(timeout=retransmission.duration, requests=1, last_wait=1)
         self._by_id: dict[bytes, Check] = {}
         self._timers: TimerTable[bytes] = TimerTable()
 
@@ -73,7 +73,7 @@ class Checks:
     ) -> None:
         """Send a check; one of the same pair under way is not repeated any more."""
         self.abandon(pair)
-        transaction_id = new_transaction_id(self._rng)
+        transaction_id = self._ids.new()
         request = encode_check(
             pair, local=local, remote=remote, role=role, nominating=nominating, transaction_id=transaction_id
         )
@@ -82,7 +82,9 @@ class Checks:
             remote=remote,
             controlling=role.controlling,
             nominating=nominating,
-            transaction=Transaction(request, schedule=self._retransmission, now=now),
+            transaction=Transaction(
+                request, schedule=self._retransmission if pair.base.is_udp else self._one_request, now=now
+            ),
         )
         self._advance(transaction_id, now)
 
@@ -92,6 +94,10 @@ class Checks:
             check.nominating and not check.abandoned and (pair is None or check.pair is pair)
             for check in self._by_id.values()
         )
+
+    def is_under_way(self, pair: CandidatePair) -> bool:
+        """Whether a check of `pair` waits for its answer."""
+        return any(check.pair is pair and not check.abandoned for check in self._by_id.values())
 
     def abandon(self, pair: CandidatePair) -> None:
         """Do not repeat the check of `pair` any more; its answer may still come (RFC 8445 §7.3.1.4)."""

@@ -10,6 +10,9 @@ from typing import Final
 STARVATION: Final = 1.0
 """Seconds by which a timer may be late before the delay is ours."""
 
+ROUNDING: Final = 1e-6
+"""Seconds that may get lost between the outside and the inside."""
+
 
 class FairClock:
     """Turns the moments of the outside into those of an agent, and back."""
@@ -24,6 +27,8 @@ class FairClock:
         if due is not None and fair - due > STARVATION:
             fair = max(due, self._latest)
             self._lost = now - fair
+        elif due is not None and due - ROUNDING < fair < due:
+            fair = due  # what is due outside is due inside, too, or it would be asked for again and again
         self._latest = max(fair, self._latest)
         return fair
 

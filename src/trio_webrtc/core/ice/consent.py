@@ -7,7 +7,7 @@ from typing import Final
 
 from trio_webrtc.core.contract import TimerTable
 from trio_webrtc.core.ice.settings import IceSettings
-from trio_webrtc.core.stun.message import new_transaction_id
+from trio_webrtc.core.stun.message import TransactionIds
 
 
 class _Timer(enum.Enum):
@@ -23,8 +23,20 @@ MAX_OUTSTANDING: Final = 64
 class Consent:
     """Watches one pair in use; `is_silent` and `is_expired` say how it stands."""
 
-    def __init__(self, *, ask: Callable[[bytes], None], rng: random.Random, settings: IceSettings, now: float) -> None:
+    def __init__(
+        self,
+        *,
+        ask: Callable[[bytes], None],
+        repeats: bool,
+        transaction_ids: TransactionIds,
+        rng: random.Random,
+        settings: IceSettings,
+        now: float,
+    ) -> None:
         self._ask_with = ask
+        # What TCP carries is not lost, only late: asking again at once would tell nothing.
+        self._retry = settings.consent_retry if repeats else settings.consent_interval
+        self._ids = transaction_ids
         self._rng = rng
         self._settings = settings
         self._sent: dict[bytes, float] = {}
@@ -73,14 +85,14 @@ class Consent:
         return self._timers.earliest()
 
     def _ask(self, now: float) -> None:
-        transaction_id = new_transaction_id(self._rng)
+        transaction_id = self._ids.new()
         if len(self._sent) == MAX_OUTSTANDING:
             del self._sent[next(iter(self._sent))]
         self._sent[transaction_id] = now
         self._ask_with(transaction_id)
         # Departs from RFC 7675 §5.1, where a lost check is simply followed by the next one 4 to 6 s later: asking
         # sooner tells a lost datagram from a lost peer within seconds.
-        self._timers.set(_Timer.CHECK, now + self._settings.consent_retry)
+        self._timers.set(_Timer.CHECK, now + self._retry)
         self._timers.set_if_off(_Timer.SILENCE, now + self._settings.consent_silence)
 
     def _rest(self, now: float) -> None:

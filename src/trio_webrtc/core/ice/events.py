@@ -4,7 +4,9 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from trio_webrtc.core.contract import Address, Via
 from trio_webrtc.core.ice.candidate import Candidate
+from trio_webrtc.core.ice.credentials import Credentials
 from trio_webrtc.core.ice.pair import CandidatePair
 
 
@@ -61,6 +63,42 @@ class ConsentLost:
     silent_for: float
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialsInUse:
+    """The peer's checks may name these of our credentials, and no others. Comes first of all, and after each change."""
+
+    credentials: tuple[Credentials, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionWanted:
+    """A TCP connection from an active base to the peer is worth having (RFC 6544 §7.1).
+
+    To be answered by `add_connection` or `report_connection_failure`; what takes too long counts as failed.
+    """
+
+    base_via: Via
+    remote_address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReleased:
+    """A TCP connection that was opened for us is of no use any more, and should be closed (RFC 6544 §11.1).
+
+    The agent has forgotten it already.
+    """
+
+    via: Via
+
+
 IceEvent: TypeAlias = (
-    LocalCandidateGathered | GatheringCompleted | StateChanged | PairSelected | RoleSwitched | ConsentLost
+    LocalCandidateGathered
+    | GatheringCompleted
+    | StateChanged
+    | PairSelected
+    | RoleSwitched
+    | ConsentLost
+    | CredentialsInUse
+    | ConnectionWanted
+    | ConnectionReleased
 )

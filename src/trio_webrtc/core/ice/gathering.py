@@ -5,14 +5,13 @@ that one that does not answer delays nothing but the end. Sockets and names are 
 """
 
 import enum
-import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trio_webrtc.core.contract import Address, Received, TimerTable, Via
-from trio_webrtc.core.ice.addresses import may_ask, parse_ip, without_scope
-from trio_webrtc.core.ice.base import Base
+from trio_webrtc.core.ice.addresses import may_ask, without_scope
+from trio_webrtc.core.ice.base import Base, Bases
 from trio_webrtc.core.ice.candidate import Candidate, Foundations, host_candidate, reflexive_candidate
 from trio_webrtc.core.ice.events import GatheringCompleted, IceEvent, LocalCandidateGathered
 from trio_webrtc.core.ice.outbox import Outbox
@@ -23,7 +22,7 @@ from trio_webrtc.core.stun.message import (
     Message,
     MessageClass,
     Method,
-    new_transaction_id,
+    TransactionIds,
 )
 from trio_webrtc.core.stun.transaction import Transaction
 
@@ -50,15 +49,17 @@ class _Query:
 class Gatherer:
     """Our bases, the STUN servers that are asked from them, and the candidates that come of it."""
 
-    def __init__(self, *, outbox: Outbox, events: deque[IceEvent], rng: random.Random, settings: IceSettings) -> None:
-        self.bases: dict[Via, Base] = {}
+    def __init__(
+        self, *, outbox: Outbox, events: deque[IceEvent], transaction_ids: TransactionIds, settings: IceSettings
+    ) -> None:
+        self.bases = Bases()
         self.servers: list[StunServer] = []
         self.is_complete = False
         self.last_error: str | None = None
         """What the last STUN server that did not help has answered."""
         self._outbox = outbox
         self._events = events
-        self._rng = rng
+        self._ids = transaction_ids
         self._settings = settings
         self._foundations = Foundations()
         self._ended = False
@@ -68,17 +69,18 @@ class Gatherer:
 
     def candidates(self) -> Iterator[Candidate]:
         """The candidates of this generation, the peer-reflexive ones among them."""
-        for base in self.bases.values():
+        for base in self.bases:
             yield from base.candidates
 
     def add_base(self, base: Base, now: float) -> None:
         """Offer a socket to the peer, under the names that are announced for it if there are any."""
-        self.bases[base.via] = base
+        self.bases.add(base)
         self._offer(base, now)
 
     def remove_base(self, via: Via) -> None:
         """A socket is gone."""
-        base = self.bases.pop(via, None)
+        base = self.bases.of(via)
+        self.bases.remove(via)
         for transaction_id in [key for key, query in self._queries.items() if query.base is base]:
             del self._queries[transaction_id]
             self._timers.cancel(transaction_id)
@@ -87,7 +89,7 @@ class Gatherer:
     def add_server(self, server: StunServer, now: float) -> None:
         """Ask another server, from every base that can reach it."""
         self.servers.append(server)
-        for base in self.bases.values():
+        for base in self.bases:
             self._ask(base, server, now)
 
     def end(self) -> None:
@@ -100,7 +102,7 @@ class Gatherer:
         self._bindings.clear()
         self._timers.clear()
         self.is_complete = False
-        for base in self.bases.values():
+        for base in self.bases:
             base.candidates.clear()
             self._offer(base, now)
 
@@ -112,8 +114,9 @@ class Gatherer:
             "prflx",
             seen,
             related=base.address,
-            local_preference=base.local_preference,
-            foundation=self._foundations.of("prflx", base.address[0]),
+            priority=base.priority_of("prflx"),
+            foundation=self._foundations.of("prflx", base.address[0], *_transport_of(base)),
+            tcp_type=base.tcp_type,
         )
         base.candidates.append(candidate)
         return candidate
@@ -164,14 +167,14 @@ class Gatherer:
             self._events.append(GatheringCompleted())
 
     def _offer(self, base: Base, now: float) -> None:
-        host, port = base.address
-        for index, name in enumerate(_names_of(base)):
+        for index, name in enumerate(base.names()):
             candidate = host_candidate(
                 name,
-                port,
+                base.announced_port,
                 # RFC 8445 §5.1.2.1: the priorities of one agent's candidates differ.
-                local_preference=max(base.local_preference - index, 0),
-                foundation=self._foundations.of("host", host),
+                priority=base.priority_of("host", below=index),
+                foundation=self._foundations.of("host", base.address[0], *_transport_of(base)),
+                tcp_type=base.tcp_type,
             )
             base.candidates.append(candidate)
             self._events.append(LocalCandidateGathered(candidate, None))
@@ -179,9 +182,9 @@ class Gatherer:
             self._ask(base, server, now)
 
     def _ask(self, base: Base, server: StunServer, now: float) -> None:
-        if not may_ask(base.address, server.address):
+        if not base.is_udp or not may_ask(base.address, server.address):
             return
-        transaction_id = new_transaction_id(self._rng)
+        transaction_id = self._ids.new()
         request = Message(
             method=Method.BINDING, message_class=MessageClass.REQUEST, transaction_id=transaction_id
         ).encode()
@@ -205,7 +208,7 @@ class Gatherer:
             indication = Message(
                 method=Method.BINDING,
                 message_class=MessageClass.INDICATION,
-                transaction_id=new_transaction_id(self._rng),
+                transaction_id=self._ids.new(),
             )
             self._outbox.send(base.via, server.address, indication.encode())
 
@@ -217,7 +220,7 @@ class Gatherer:
             "srflx",
             seen,
             related=base.address,
-            local_preference=base.local_preference,
+            priority=base.priority_of("srflx"),
             foundation=self._foundations.of("srflx", base.address[0], server.address[0]),
         )
         base.candidates.append(candidate)
@@ -229,14 +232,6 @@ class Gatherer:
         self.last_error = f"STUN server {query.server.url or f'{host}:{port}'} {error}"
 
 
-def _names_of(base: Base) -> list[str]:
-    """What is announced for a base: addresses of its family, and names, which have none; else its own address."""
-    own = parse_ip(base.address[0])
-    fitting = []
-    for name in base.announced:
-        ip = parse_ip(name)
-        if ip is None:
-            fitting.append(name)
-        elif own is None or ip.version == own.version:
-            fitting.append(str(ip))
-    return fitting or [base.address[0]]
+def _transport_of(base: Base) -> tuple[str, ...]:
+    """What makes foundations of TCP differ from those of UDP (RFC 8445 §5.1.1.3), and of one direction from another."""
+    return () if base.tcp_type is None else ("tcp", base.tcp_type)

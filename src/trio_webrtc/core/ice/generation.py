@@ -6,22 +6,26 @@ not known here.
 """
 
 import enum
-import random
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
 
 from trio_webrtc.core.contract import Address, Received, TimerTable, Via, earliest
 from trio_webrtc.core.ice.addresses import destination, is_usable_remote, parse_ip
 from trio_webrtc.core.ice.answering import PeerCheck
-from trio_webrtc.core.ice.base import Base
-from trio_webrtc.core.ice.candidate import COMPONENT, Candidate, remote_reflexive_candidate
+from trio_webrtc.core.ice.base import Base, BaseKind
+from trio_webrtc.core.ice.candidate import COMPONENT, Candidate, TcpType, remote_reflexive_candidate
 from trio_webrtc.core.ice.checklist import Checklist
 from trio_webrtc.core.ice.checks import Check, Checks, came_back
+from trio_webrtc.core.ice.connecting import Connecting
 from trio_webrtc.core.ice.credentials import Credentials
+from trio_webrtc.core.ice.events import IceEvent
 from trio_webrtc.core.ice.gathering import Gatherer
 from trio_webrtc.core.ice.outbox import Outbox
 from trio_webrtc.core.ice.pair import CandidatePair, PairState
 from trio_webrtc.core.ice.role import Role
 from trio_webrtc.core.ice.settings import IceSettings
-from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message, MessageClass
+from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message, MessageClass, TransactionIds
 
 
 class _Timer(enum.Enum):
@@ -32,6 +36,8 @@ class _Timer(enum.Enum):
     """The best pair so far is taken, though a better one may yet succeed."""
     PATIENCE = enum.auto()
     """Nothing can be done any more, and nothing has come from the peer for long enough."""
+    CONNECTING = enum.auto()
+    """What needs no TCP connection has had its time."""
 
 
 class Generation:
@@ -44,7 +50,8 @@ class Generation:
         role: Role,
         gatherer: Gatherer,
         outbox: Outbox,
-        rng: random.Random,
+        events: deque[IceEvent],
+        transaction_ids: TransactionIds,
         settings: IceSettings,
     ) -> None:
         self.local = local
@@ -59,7 +66,10 @@ class Generation:
         self._role = role
         self._gatherer = gatherer
         self._settings = settings
-        self._checks = Checks(outbox=outbox, rng=rng, retransmission=settings.check_retransmission)
+        self._checks = Checks(
+            outbox=outbox, transaction_ids=transaction_ids, retransmission=settings.check_retransmission
+        )
+        self._connecting = Connecting(events=events, settings=settings)
         self._early: dict[tuple[Via, Address], PeerCheck] = {}
         self._hopeful_since = 0.0
         """When there last was a reason to hope: the credentials, a new candidate, a check from the peer."""
@@ -72,6 +82,8 @@ class Generation:
         """Checking may begin; the peer's checks that came too early are followed now (RFC 8445 §7.3)."""
         self.remote = remote
         self._hopeful_since = now
+        if self._settings.preferred_transport == "udp":
+            self._timers.set(_Timer.CONNECTING, now + self._settings.connection_delay)
         early, self._early = self._early, {}
         for check in early.values():
             self.on_peer_check(check, now)
@@ -82,15 +94,55 @@ class Generation:
             self._form_pair(base, remote)
 
     def remove_base(self, via: Via, now: float) -> None:
-        """A socket is gone; if the chosen pair went with it, all others have another chance."""
+        """A socket is gone, or a connection; if the chosen pair went with it, all others have another chance."""
+        chosen_is_lost = self.chosen is not None and self.chosen.via == via
+        self._connecting.forget_base(via)
+        self.detach(via)
+        if chosen_is_lost:
+            self._reopen(now)
+
+    def detach(self, via: Via) -> None:
+        """Nothing goes by this way any more. A pair that has lost only its connection stays, and may get another."""
+        for pair in [pair for pair in self.checklist.pairs if pair.via == via]:
+            self._checks.abandon(pair)
+            is_complete = pair.state is PairState.SUCCEEDED
+            if self.checklist.detach(pair):
+                pair.state = PairState.WAITING if is_complete else PairState.FAILED
+                pair.last_error = "the connection has ended"
+            if pair is self.chosen:
+                self.chosen = None
+
+    def forget_address(self, via: Via, address: Address, now: float) -> None:
+        """Somebody else is there now: the pair is gone, and if it was chosen, all others have another chance."""
+        pair = self.checklist.at(via, address)
+        if pair is None:
+            return
+        self._checks.abandon(pair)
+        self.checklist.remove(pair)
+        if pair is self.chosen:
+            self._reopen(now)
+
+    def add_connection(self, via: Via, base: Base, remote_address: Address, now: float) -> bool:
+        """Have what waits for this connection checked by it; say whether anything may come of it."""
+        if base.kind is not BaseKind.TCP_ACTIVE:
+            return True
+        pair = self._connecting.take(base.via, remote_address)
+        if pair is None or not self.checklist.attach(pair, via):
+            return False
+        pair.state = PairState.WAITING
+        self.checklist.trigger(pair, now)
+        return True
+
+    def report_connection_failure(self, base_via: Via, remote_address: Address, error: str) -> None:
+        """There is no connection to be had."""
+        if (pair := self._connecting.take(base_via, remote_address)) is not None:
+            self._fail_pair(pair, error)
+
+    def vias_needed(self) -> Iterator[Via]:
+        """The ways that may yet be chosen, or are."""
         for pair in self.checklist.pairs:
-            if pair.via == via:
-                self._checks.abandon(pair)
-        self.checklist.remove_via(via)
-        if self.chosen is not None and self.chosen.via == via:
-            self.chosen = None
-            self.checklist.reopen()
-            self._hopeful_since = now
+            if pair is self.chosen or self.chosen is None or self.checklist.is_wanted(pair):
+                yield pair.via
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> bool:
         """Pair a candidate of the peer with all our sockets; say whether there was room for it.
@@ -103,7 +155,7 @@ class Generation:
             return False
         self.remote_candidates.append(candidate)
         self._hopeful_since = now
-        for base in self._gatherer.bases.values():
+        for base in self._gatherer.bases:
             self._form_pair(base, candidate)
         return True
 
@@ -119,6 +171,9 @@ class Generation:
         self._choice_is_in_doubt = in_doubt
         if in_doubt:
             self.checklist.look_elsewhere()
+            if self.chosen.base.kind is BaseKind.TCP_ACTIVE:
+                # A connection may be dead without a word, and then another one to the same place helps.
+                self._form_pair(self.chosen.base, self.chosen.remote)
         else:
             self._stop_looking(self.chosen)
 
@@ -131,6 +186,7 @@ class Generation:
     def stop(self) -> None:
         """Do nothing any more of one's own accord."""
         self._checks.forget_all()
+        self._connecting.forget_all()
         self._early.clear()
         self._timers.clear()
 
@@ -152,7 +208,8 @@ class Generation:
             pair.nominated_by_peer = True
         if pair.state is PairState.SUCCEEDED:
             self._reconsider(pair, now)
-        elif self._is_wanted(pair):
+        elif self._is_wanted(pair) and (pair.base.is_udp or not self._checks.is_under_way(pair)):
+            # What has been sent by TCP arrives: to ask again would tell nothing new.
             self._trigger(pair, now)
 
     def take_answer(self, message: Message, received: Received, now: float) -> bool:
@@ -182,13 +239,15 @@ class Generation:
         """Repeat checks, give checks up, take what there is, or lose hope."""
         for check in self._checks.handle_timeout(now):
             self._fail(check, check.pair.last_error or "no answer")
+        for pair in self._connecting.handle_timeout(now):
+            self._fail_pair(pair, "no connection in time")
         for timer in self._timers.pop_expired(now):
             if timer is _Timer.NOMINATION:
                 self._nominate_best(now)
 
     def next_timeout(self) -> float | None:
         """When the next of these is due."""
-        return earliest(self._checks.next_timeout(), self._timers.earliest())
+        return earliest(self._checks.next_timeout(), self._connecting.next_timeout(), self._timers.earliest())
 
     def settle(self, now: float) -> None:
         """After any input: send and nominate what may be sent and nominated, and see whether there is hope."""
@@ -202,7 +261,7 @@ class Generation:
 
     def _form_pair(self, base: Base, remote: Candidate) -> None:
         ip = parse_ip(remote.host)
-        if ip is None or remote.transport.lower() != "udp" or remote.component != COMPONENT:
+        if ip is None or remote.component != COMPONENT or not _may_pair(base, remote):
             return
         address = destination(base.address, ip, remote.port) if is_usable_remote(ip, remote.port) else None
         if address is None:
@@ -216,16 +275,30 @@ class Generation:
             self.checklist.prioritize(controlling=self._role.controlling)
 
     def _learn_peer_reflexive(self, check: PeerCheck) -> CandidatePair | None:
-        base, from_ = self._gatherer.bases.get(check.received.via), check.received.from_
+        via, from_ = check.received.via, check.received.from_
+        base = self._gatherer.bases.of(via)
         if base is None:
             return None
-        known = (pair.remote for pair in self.checklist.pairs if pair.remote_address == from_)
         # RFC 8445 §7.3.1.3: its foundation is like no other.
-        new = remote_reflexive_candidate(from_, priority=check.priority, foundation=f"prflx:{from_[0]}:{from_[1]}")
-        return self._add_pair(base, next(known, new), from_, proven=True)
+        new = remote_reflexive_candidate(
+            from_,
+            priority=check.priority,
+            foundation=f"prflx:{from_[0]}:{from_[1]}",
+            tcp_type=_OPPOSITES[base.kind],
+        )
+        known = (
+            pair.remote
+            for pair in self.checklist.pairs
+            if pair.remote_address == from_ and pair.remote.transport.lower() == new.transport
+        )
+        return self._add_pair(base, next(known, new), from_, proven=True, connection=None if base.is_udp else via)
 
-    def _add_pair(self, base: Base, remote: Candidate, address: Address, *, proven: bool) -> CandidatePair | None:
-        pair = CandidatePair(base=base, local=base.candidates[0], remote=remote, remote_address=address)
+    def _add_pair(
+        self, base: Base, remote: Candidate, address: Address, *, proven: bool, connection: Via | None = None
+    ) -> CandidatePair | None:
+        pair = CandidatePair(
+            base=base, local=base.candidates[0], remote=remote, remote_address=address, connection=connection
+        )
         pair.prioritize(controlling=self._role.controlling)
         return pair if self.checklist.add(pair, proven=proven) else None
 
@@ -252,11 +325,30 @@ class Generation:
         """
         while (pair := self.checklist.pop_triggered(now)) is not None:
             if pair.state is not PairState.SUCCEEDED:
-                self._start_check(pair, remote, now, nominating=False)
+                self._start(pair, remote, now)
         if (later := self.checklist.next_triggered()) is not None:
             self._timers.set(_Timer.TRIGGERED, later)
-        if _Timer.PACING not in self._timers and (pair := self.checklist.next_ordinary()) is not None:
+        if _Timer.PACING in self._timers:
+            return
+        if (pair := self.checklist.next_ordinary(may_connect=self._may_connect())) is not None:
+            self._start(pair, remote, now)
+
+    def _start(self, pair: CandidatePair, remote: Credentials, now: float) -> None:
+        """Check a pair, or with TCP have it connected first."""
+        if not pair.needs_connection:
             self._start_check(pair, remote, now, nominating=False)
+        elif self._may_connect():
+            pair.state = PairState.IN_PROGRESS
+            self._connecting.ask(pair, now)
+            self._timers.set(_Timer.PACING, now + self._settings.pacing)
+
+    def _may_connect(self) -> bool:
+        """Whether a TCP connection may be opened: a peer that UDP reaches at once is spared them."""
+        if _Timer.CONNECTING in self._timers and any(
+            pair.base.is_udp and pair.state is not PairState.FAILED for pair in self.checklist.pairs
+        ):
+            return False
+        return self._connecting.has_room
 
     def _trigger(self, pair: CandidatePair, now: float) -> None:
         """Check at once, since our NAT or the peer's is open now; but a check that left a moment ago is given its time.
@@ -287,10 +379,14 @@ class Generation:
 
     def _fail(self, check: Check, error: str) -> None:
         pair = check.pair
-        pair.last_error = error
         if pair.state is PairState.SUCCEEDED and not check.nominating:
+            pair.last_error = error
             return  # an older check of the pair, abandoned since
         # Departs from RFC 8445 §7.2.5.3.4, where a nomination that fails fails all: the next best pair is tried.
+        self._fail_pair(pair, error)
+
+    def _fail_pair(self, pair: CandidatePair, error: str) -> None:
+        pair.last_error = error
         pair.state = PairState.FAILED
         self._checks.abandon(pair)
 
@@ -349,6 +445,12 @@ class Generation:
         self._choice_is_in_doubt = False
         self._stop_looking(pair)
 
+    def _reopen(self, now: float) -> None:
+        """The chosen pair is lost: all others have another chance."""
+        self.chosen = None
+        self.checklist.reopen()
+        self._hopeful_since = now
+
     def _stop_looking(self, chosen: CandidatePair) -> None:
         for stopped in self.checklist.conclude(chosen, for_good=self._role.controlling):
             self._checks.abandon(stopped)
@@ -365,6 +467,24 @@ class Generation:
             self._timers.set(_Timer.PATIENCE, self._hopeful_since + patience)
         else:
             self.give_up()
+
+
+_OPPOSITES: Final[dict[BaseKind, TcpType | None]] = {
+    BaseKind.UDP: None,
+    BaseKind.TCP_PASSIVE: "active",
+    BaseKind.TCP_ACTIVE: "passive",
+}
+"""What kind of candidate is at the other end (RFC 6544 §6.2)."""
+
+
+def _may_pair(base: Base, remote: Candidate) -> bool:
+    """Whether checks may go from there to there.
+
+    RFC 6544 §6.2: a passive base waits for the peer's checks, so active candidates, which have no port, are left alone.
+    """
+    if base.is_udp:
+        return remote.transport.lower() == "udp"
+    return base.kind is BaseKind.TCP_ACTIVE and remote.transport.lower() == "tcp" and remote.tcptype == "passive"
 
 
 def _is_same(candidate: Candidate, known: Candidate) -> bool:

@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from trio_webrtc.core.contract import Address, Via
-from trio_webrtc.core.ice.base import Base
+from trio_webrtc.core.ice.base import Base, BaseKind
 from trio_webrtc.core.ice.candidate import Candidate
 
 
@@ -34,6 +34,8 @@ class CandidatePair:
     remote: Candidate
     remote_address: Address
     """Where to send: the remote candidate's address, with our zone if it is link-local."""
+    connection: Via | None = None
+    """With TCP: the connection that this pair is checked and used by, while it is there (RFC 6544 §7.1)."""
     priority: int = 0
     state: PairState = PairState.FROZEN
     nominated: bool = False
@@ -52,7 +54,12 @@ class CandidatePair:
     @property
     def via(self) -> Via:
         """The way out of this host."""
-        return self.base.via
+        return self.base.via if self.connection is None else self.connection
+
+    @property
+    def needs_connection(self) -> bool:
+        """Whether a TCP connection has to be opened before anything can be sent."""
+        return self.connection is None and self.base.kind is BaseKind.TCP_ACTIVE
 
     @property
     def foundation(self) -> tuple[str, str]:
@@ -73,4 +80,5 @@ class CandidatePair:
 
     def __str__(self) -> str:
         local, remote = self.local, self.remote
-        return f"{local.host}:{local.port} ({local.type}) -> {remote.host}:{remote.port} ({remote.type})"
+        tcp = "" if self.base.is_udp else "tcp "
+        return f"{tcp}{local.host}:{local.port} ({local.type}) -> {remote.host}:{remote.port} ({remote.type})"

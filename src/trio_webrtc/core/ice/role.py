@@ -2,6 +2,7 @@
 
 import enum
 import random
+from typing import Final
 
 from trio_webrtc.core.stun.message import ICE_CONTROLLED, ICE_CONTROLLING, Attribute, Message
 
@@ -16,13 +17,17 @@ class Verdict(enum.Enum):
     """Both have the same role, and it is the peer's to give it up: answer 487."""
 
 
+ALWAYS_LOSES: Final = -1
+"""A number below all others, for a lite agent: it cannot control (RFC 8445 §6.1.1). It is never sent."""
+
+
 class Role:
     """Our role, and the number that decides conflicts."""
 
-    def __init__(self, *, controlling: bool, rng: random.Random) -> None:
+    def __init__(self, *, controlling: bool, rng: random.Random, tie_breaker: int | None = None) -> None:
         self.controlling = controlling
         self._rng = rng
-        self._tie_breaker = rng.getrandbits(64)
+        self._tie_breaker = rng.getrandbits(64) if tie_breaker is None else tie_breaker
 
     @property
     def attribute(self) -> tuple[Attribute[int], int]:

@@ -1,6 +1,7 @@
 """The knobs of an ICE agent: times in seconds, and the bounds of all that a peer could make grow."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from trio_webrtc.core.stun.transaction import Retransmission
 
@@ -39,10 +40,23 @@ class IceSettings:
     """After so long without an answer the connection counts as disconnected."""
     consent_lifetime: float = 30.0
     """After so long without an answer nothing more may be sent (RFC 7675 §5.1)."""
+    lite_silence: float = 8.0
+    """After so long without a check from the peer, the connection of a lite agent counts as disconnected; after
+    `consent_lifetime` it has failed. Peers check every 4 to 6 s (RFC 7675 §5.1)."""
     keepalive_interval: float = 15.0
     """How often the NAT bindings of server-reflexive candidates are refreshed until a pair is in use: Tr, RFC 8445
     §5.1.1.4 and §11."""
+    preferred_transport: Literal["udp", "tcp"] = "udp"
+    """Whose candidates have the higher priorities (RFC 6544 §4.2)."""
+    connection_delay: float = 0.25
+    """How long the ways that need no TCP connection are given first, if there are any and UDP is preferred."""
+    connection_timeout: float = 10.0
+    """After so long the opening of a TCP connection counts as failed."""
+    connection_retry: float = 1.0
+    """Least time between two attempts to connect to the same address."""
 
+    max_connecting: int = 4
+    """TCP connections that are being opened at once."""
     max_pairs: int = 100
     """RFC 8445 §6.1.2.5."""
     max_remote_candidates: int = 100
@@ -51,5 +65,7 @@ class IceSettings:
     """Checks that came before the peer's credentials and are remembered until then."""
     max_validated: int = 200
     """Ways by which an authenticated peer has reached us."""
+    max_retired: int = 8
+    """Ways of ours that are gone, and remembered by a lite agent in case something still comes from there."""
     max_queued: int = 256
     """Datagrams that wait to be polled."""

@@ -10,7 +10,7 @@ from trio_webrtc.core.ice.outbox import Outbox
 from trio_webrtc.core.ice.pair import CandidatePair
 from trio_webrtc.core.ice.role import Role
 from trio_webrtc.core.ice.settings import IceSettings
-from trio_webrtc.core.stun.message import Message, MessageClass
+from trio_webrtc.core.stun.message import Message, MessageClass, TransactionIds
 
 
 class PairInUse:
@@ -27,13 +27,22 @@ class PairInUse:
         *,
         role: Role,
         outbox: Outbox,
+        transaction_ids: TransactionIds,
         rng: random.Random,
         settings: IceSettings,
         now: float,
     ) -> None:
         self.pair = pair
+        self.way = pair.via, pair.remote_address
         self.generation = generation
-        self.consent = Consent(ask=self._ask, rng=rng, settings=settings, now=now)
+        self.consent = Consent(
+            ask=self._ask,
+            repeats=pair.base.is_udp,
+            transaction_ids=transaction_ids,
+            rng=rng,
+            settings=settings,
+            now=now,
+        )
         self._role = role
         self._outbox = outbox
 
@@ -42,7 +51,7 @@ class PairInUse:
         remote = self.generation.remote
         if (
             not self.consent.awaits(message.transaction_id)
-            or (received.via, received.from_) != (self.pair.via, self.pair.remote_address)
+            or (received.via, received.from_) != self.way
             or remote is None
             or not message.is_signed_with(remote.key)
         ):
@@ -68,4 +77,4 @@ class PairInUse:
             transaction_id=transaction_id,
         )
         pair.consent_requests_sent += 1
-        self._outbox.send(pair.via, pair.remote_address, request)
+        self._outbox.send(*self.way, request)

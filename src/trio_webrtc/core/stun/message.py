@@ -50,9 +50,20 @@ _COMPREHENSION_OPTIONAL: Final = 0x8000
 _COOKIE: Final = codec.COOKIE.to_bytes(4, "big")
 
 
-def new_transaction_id(rng: random.Random) -> bytes:
-    """96 bits of chance (RFC 8489 §5)."""
-    return rng.randbytes(12)
+class TransactionIds:
+    """Makes the ids of one client's requests, which all begin alike.
+
+    Departs from RFC 8489 §5, which has all 96 bits drawn anew: 32 of them are drawn once, so that where many clients
+    share a port it can be told whose answer has come. The other 64 are what nobody guesses.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.prefix = rng.randbytes(4)
+        self._rng = rng
+
+    def new(self) -> bytes:
+        """An id that was not there before."""
+        return self.prefix + self._rng.randbytes(8)
 
 
 @dataclass(slots=True, kw_only=True)

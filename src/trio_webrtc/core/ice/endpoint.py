@@ -1,0 +1,154 @@
+"""What agents of both kinds have in common: sockets and candidates, a role, and a way to be spoken with."""
+
+import random
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import ClassVar
+
+from trio_webrtc.core.contract import Address, MalformedPacketError, Received, Transmit, Via
+from trio_webrtc.core.ice.base import Base, BaseKind
+from trio_webrtc.core.ice.candidate import Candidate
+from trio_webrtc.core.ice.clock import FairClock
+from trio_webrtc.core.ice.counters import Counters
+from trio_webrtc.core.ice.credentials import Credentials
+from trio_webrtc.core.ice.events import AgentState, CredentialsInUse, IceEvent, StateChanged
+from trio_webrtc.core.ice.gathering import Gatherer
+from trio_webrtc.core.ice.outbox import Outbox
+from trio_webrtc.core.ice.role import Role
+from trio_webrtc.core.ice.settings import IceSettings
+from trio_webrtc.core.stun.message import Message, Method, TransactionIds
+
+
+class Endpoint(ABC):
+    """One end of the way to a peer. What kind of agent it is shows in what it does with the peer's checks."""
+
+    is_lite: ClassVar[bool]
+
+    def __init__(self, *, role: Role, rng: random.Random, settings: IceSettings | None) -> None:
+        self.counters = Counters()
+        self.state = AgentState.NEW
+        self._settings = settings or IceSettings()
+        self._rng = rng
+        self._role = role
+        self._transaction_ids = TransactionIds(rng)
+        self._outbox = Outbox(limit=self._settings.max_queued, counters=self.counters)
+        self._events: deque[IceEvent] = deque()
+        self._clock = FairClock()
+        self._gatherer = Gatherer(
+            outbox=self._outbox, events=self._events, transaction_ids=self._transaction_ids, settings=self._settings
+        )
+        self._told_credentials: tuple[Credentials, ...] = ()
+
+    @property
+    def controlling(self) -> bool:
+        """Whether it is we who nominate."""
+        return self._role.controlling
+
+    @property
+    def transaction_prefix(self) -> bytes:
+        """Four bytes with which the ids of all our requests begin, so that answers find us on a shared port."""
+        return self._transaction_ids.prefix
+
+    @property
+    def local_candidates(self) -> tuple[Candidate, ...]:
+        """All of this generation, also those that the peer is not told of (peer-reflexive)."""
+        return tuple(self._gatherer.candidates())
+
+    def end_of_local_bases(self, now: float) -> None:
+        """There will be no more: gathering is complete when the STUN servers have answered, or had their time."""
+        if self._is_closed:
+            return
+        self._gatherer.end()
+        self._settle(self._read_clock(now))
+
+    # In
+
+    def receive_datagrams(self, batch: Sequence[Received], now: float) -> None:
+        """Take STUN datagrams. Never raises for their contents."""
+        if self._is_closed:
+            return
+        now = self._read_clock(now)
+        for received in batch:
+            try:
+                message = Message.decode(received.data)
+            except MalformedPacketError:
+                self.counters.malformed += 1
+                continue
+            if message.method is Method.BINDING and self._listens_on(received.via):
+                self._receive(message, received, now)
+            else:
+                self.counters.unexpected += 1
+        self._settle(now)
+
+    # Out
+
+    def poll_transmits(self, now: float) -> Transmit | None:
+        """The next datagram to send."""
+        return self._outbox.poll()
+
+    def poll_event(self) -> IceEvent | None:
+        """The next thing to tell."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is to be called."""
+        return self._clock.outside(None if self._is_closed else self._next_due())
+
+    # What each kind does in its own way
+
+    @abstractmethod
+    def _listens_on(self, via: Via) -> bool:
+        """Whether what comes by this way is for us."""
+
+    @abstractmethod
+    def _receive(self, message: Message, received: Received, now: float) -> None:
+        """Take a well-formed Binding message."""
+
+    @abstractmethod
+    def _settle(self, now: float) -> None:
+        """After any input: do what has become possible, and tell what has become of it."""
+
+    @abstractmethod
+    def _next_due(self) -> float | None:
+        """When the earliest timer fires, in the agent's own time."""
+
+    # What both do alike
+
+    @property
+    def _is_closed(self) -> bool:
+        return self.state is AgentState.CLOSED
+
+    def _read_clock(self, now: float) -> float:
+        return self._clock.read(now, None if self._is_closed else self._next_due())
+
+    def _new_base(
+        self,
+        via: Via,
+        address: Address,
+        *,
+        kind: BaseKind = BaseKind.UDP,
+        local_preference: int,
+        announced: Sequence[str],
+        beside_own: bool = False,
+    ) -> Base:
+        transport = "udp" if kind is BaseKind.UDP else "tcp"
+        return Base(
+            via=via,
+            address=address,
+            kind=kind,
+            local_preference=local_preference,
+            announced=tuple(announced),
+            beside_own=beside_own,
+            is_preferred=transport == self._settings.preferred_transport,
+        )
+
+    def _set_state(self, state: AgentState) -> None:
+        if state is not self.state:
+            self.state = state
+            self._events.append(StateChanged(state))
+
+    def _tell_credentials(self, *credentials: Credentials) -> None:
+        if credentials != self._told_credentials:
+            self._told_credentials = credentials
+            self._events.append(CredentialsInUse(credentials))
