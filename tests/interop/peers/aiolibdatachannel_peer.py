@@ -15,6 +15,7 @@ from aiolibdatachannel import (
     RTCConfiguration,
     StateChangeEvent,
 )
+from http_signalling import exchange
 
 MAX_LINE = 1 << 24
 
@@ -29,14 +30,14 @@ class Peer:
     def __init__(self) -> None:
         self.connection = PeerConnection(RTCConfiguration(disable_auto_negotiation=True))
         self.channels: dict[str, DataChannel] = {}
+        self.gathered = asyncio.Event()
         self.tasks = {asyncio.create_task(self.watch_connection())}
 
     async def watch_connection(self) -> None:
         async for event in self.connection.events():
             match event:
                 case GatheringStateChangeEvent(GatheringState.COMPLETE):
-                    description = self.connection.local_description
-                    tell("description", type=description.type, sdp=description.sdp)
+                    self.gathered.set()
                 case StateChangeEvent(state):
                     tell("state", state=state.name.lower())
                 case DataChannelEvent(channel):
@@ -62,15 +63,25 @@ class Peer:
         options = DataChannelOptions(protocol=protocol, ordered=ordered, max_retransmits=maxRetransmits)
         self.watch(await self.connection.create_data_channel(label, options))
 
+    async def describe(self, kind: str) -> dict[str, str]:
+        await self.connection.set_local_description(kind)
+        await self.gathered.wait()
+        description = self.connection.local_description
+        return {"type": description.type, "sdp": description.sdp}
+
     async def offer(self) -> None:
-        await self.connection.set_local_description("offer")
+        tell("description", **await self.describe("offer"))
 
     async def answer(self, type: str, sdp: str) -> None:
         await self.connection.set_remote_description(sdp, type)
-        await self.connection.set_local_description("answer")
+        tell("description", **await self.describe("answer"))
 
     async def accept(self, type: str, sdp: str) -> None:
         await self.connection.set_remote_description(sdp, type)
+
+    async def post(self, url: str) -> None:
+        offer = await self.describe("offer")
+        await self.accept(**await asyncio.to_thread(exchange, url, **offer))
 
     async def send(self, label: str, text: str | None = None, binary: str | None = None) -> None:
         message = text if binary is None else base64.b64decode(binary)

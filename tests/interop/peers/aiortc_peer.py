@@ -6,6 +6,7 @@ import json
 import sys
 
 from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from http_signalling import exchange
 
 MAX_LINE = 1 << 24
 
@@ -37,25 +38,27 @@ class Peer:
         else:
             tell("message", label=label, binary=base64.b64encode(message).decode())
 
-    async def describe(self) -> None:
-        # aiortc gathers before it returns.
+    async def describe(self, description: RTCSessionDescription) -> dict[str, str]:
+        await self.connection.setLocalDescription(description)  # aiortc gathers before it returns
         description = self.connection.localDescription
-        tell("description", type=description.type, sdp=description.sdp)
+        return {"type": description.type, "sdp": description.sdp}
 
     async def open(self, label: str, protocol: str = "", ordered: bool = True, **reliability: int) -> None:
         self.watch(self.connection.createDataChannel(label, protocol=protocol, ordered=ordered, **reliability))
 
     async def offer(self) -> None:
-        await self.connection.setLocalDescription(await self.connection.createOffer())
-        await self.describe()
+        tell("description", **await self.describe(await self.connection.createOffer()))
 
     async def answer(self, type: str, sdp: str) -> None:
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp, type))
-        await self.connection.setLocalDescription(await self.connection.createAnswer())
-        await self.describe()
+        tell("description", **await self.describe(await self.connection.createAnswer()))
 
     async def accept(self, type: str, sdp: str) -> None:
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp, type))
+
+    async def post(self, url: str) -> None:
+        offer = await self.describe(await self.connection.createOffer())
+        await self.accept(**await asyncio.to_thread(exchange, url, **offer))
 
     async def send(self, label: str, text: str | None = None, binary: str | None = None) -> None:
         self.channels[label].send(base64.b64decode(binary) if binary is not None else text)

@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 
+from http_signalling import exchange
 from libdatachannel import Configuration, DataChannel, DataChannelInit, Description, PeerConnection, Reliability
 
 speaking = threading.Lock()
@@ -26,6 +27,7 @@ class Peer:
         configuration.disable_auto_negotiation = True
         self.connection = PeerConnection(configuration)
         self.channels: dict[str, DataChannel] = {}
+        self.gathered = threading.Event()
         self.connection.on_data_channel(self.watch)
         self.connection.on_state_change(lambda state: tell("state", state=state.name.lower()))
         self.connection.on_gathering_state_change(self.on_gathering_state)
@@ -42,8 +44,7 @@ class Peer:
 
     def on_gathering_state(self, state: PeerConnection.GatheringState) -> None:
         if state is PeerConnection.GatheringState.Complete:
-            description = self.connection.local_description()
-            tell("description", type=description.type_string(), sdp=str(description))
+            self.gathered.set()
 
     def open(self, label: str, protocol: str = "", ordered: bool = True, maxRetransmits: int | None = None) -> None:
         init, reliability = DataChannelInit(), Reliability()
@@ -53,15 +54,24 @@ class Peer:
         init.reliability = reliability
         self.watch(self.connection.create_data_channel(label, init))
 
+    def describe(self, kind: Description.Type) -> dict[str, str]:
+        self.connection.set_local_description(kind)
+        self.gathered.wait()
+        description = self.connection.local_description()
+        return {"type": description.type_string(), "sdp": str(description)}
+
     def offer(self) -> None:
-        self.connection.set_local_description(Description.Type.Offer)
+        tell("description", **self.describe(Description.Type.Offer))
 
     def answer(self, type: str, sdp: str) -> None:
         self.connection.set_remote_description(Description(sdp, type))
-        self.connection.set_local_description(Description.Type.Answer)
+        tell("description", **self.describe(Description.Type.Answer))
 
     def accept(self, type: str, sdp: str) -> None:
         self.connection.set_remote_description(Description(sdp, type))
+
+    def post(self, url: str) -> None:
+        self.accept(**exchange(url, **self.describe(Description.Type.Offer)))
 
     def send(self, label: str, text: str | None = None, binary: str | None = None) -> None:
         self.channels[label].send(base64.b64decode(binary) if binary is not None else text)

@@ -2,6 +2,7 @@
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
+import { exchange } from "./http_signalling.mjs";
 
 // Resolved from NODE_PATH, which `import` would not look at.
 const { PeerConnection } = createRequire(import.meta.url)("node-datachannel");
@@ -12,8 +13,8 @@ const channels = new Map();
 const connection = new PeerConnection("peer", { iceServers: [], disableAutoNegotiation: true });
 connection.onStateChange((state) => tell("state", { state }));
 connection.onDataChannel(watch);
-connection.onGatheringStateChange((state) => {
-  if (state === "complete") tell("description", connection.localDescription());
+const gathered = new Promise((resolve) => {
+  connection.onGatheringStateChange((state) => state === "complete" && resolve());
 });
 
 function watch(channel) {
@@ -27,15 +28,22 @@ function watch(channel) {
   });
 }
 
+async function describe(kind) {
+  connection.setLocalDescription(kind);
+  await gathered;
+  return connection.localDescription();
+}
+
 const commands = {
   open: ({ label, protocol = "", ordered = true, maxRetransmits }) =>
     watch(connection.createDataChannel(label, { protocol, unordered: !ordered, maxRetransmits })),
-  offer: () => connection.setLocalDescription("offer"),
-  answer({ type, sdp }) {
+  offer: async () => tell("description", await describe("offer")),
+  async answer({ type, sdp }) {
     connection.setRemoteDescription(sdp, type);
-    connection.setLocalDescription("answer");
+    tell("description", await describe("answer"));
   },
   accept: ({ type, sdp }) => connection.setRemoteDescription(sdp, type),
+  post: async ({ url }) => commands.accept(await exchange(url, await describe("offer"))),
   send: ({ label, text, binary }) =>
     binary === undefined
       ? channels.get(label).sendMessage(text)
@@ -46,7 +54,7 @@ const commands = {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line);
-  commands[command.do](command);
+  await commands[command.do](command);
 }
 connection.close();
 process.exit(0);

@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 
+from http_signalling import exchange
 from reactor_webrtc import (
     DataChannel,
     DataChannelState,
@@ -35,8 +36,8 @@ class Peer:
 
     def __init__(self) -> None:
         self.channels: dict[str, DataChannel] = {}
-        self.description = ("", "")
         self.candidates: list[str] = []
+        self.gathered = threading.Event()
         self.observer = PeerConnectionObserver()
         self.observer.on_connection_state_change = lambda state: tell("state", state=str(state))
         self.observer.on_data_channel = self.watch
@@ -50,9 +51,7 @@ class Peer:
 
     def on_gathering_state(self, state: IceGatheringState) -> None:
         if state == IceGatheringState.Complete:
-            # The binding does not show the local description with what was gathered; there is one section in it.
-            kind, sdp = self.description
-            tell("description", type=kind, sdp=sdp + "".join(self.candidates))
+            self.gathered.set()
 
     def watch(self, channel: DataChannel) -> None:
         label = channel.label()
@@ -73,19 +72,26 @@ class Peer:
     async def open(self, label: str) -> None:
         self.watch(self.connection.create_data_channel(label))
 
-    async def describe(self, description: SessionDescription) -> None:
-        self.description = description.kind, description.sdp
+    async def describe(self, description: SessionDescription) -> dict[str, str]:
+        kind, sdp = description.kind, description.sdp
         await self.connection.set_local_description(description)
+        await asyncio.to_thread(self.gathered.wait)
+        # The binding does not show the local description with what was gathered; there is one section in it.
+        return {"type": kind, "sdp": sdp + "".join(self.candidates)}
 
     async def offer(self) -> None:
-        await self.describe(await self.connection.create_offer())
+        tell("description", **await self.describe(await self.connection.create_offer()))
 
     async def answer(self, type: str, sdp: str) -> None:
         await self.connection.set_remote_description(SessionDescription(type, sdp))
-        await self.describe(await self.connection.create_answer())
+        tell("description", **await self.describe(await self.connection.create_answer()))
 
     async def accept(self, type: str, sdp: str) -> None:
         await self.connection.set_remote_description(SessionDescription(type, sdp))
+
+    async def post(self, url: str) -> None:
+        offer = await self.describe(await self.connection.create_offer())
+        await self.accept(**await asyncio.to_thread(exchange, url, **offer))
 
     async def send(self, label: str, text: str | None = None, binary: str | None = None) -> None:
         if binary is None:

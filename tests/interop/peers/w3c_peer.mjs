@@ -3,6 +3,7 @@
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
+import { exchange } from "./http_signalling.mjs";
 
 // Resolved from NODE_PATH, which `import` would not look at.
 const { RTCPeerConnection } = createRequire(import.meta.url)(process.argv[2]);
@@ -35,17 +36,18 @@ async function describe(description) {
   await connection.setLocalDescription(description);
   if (connection.iceGatheringState !== "complete") await gathered;
   const { type, sdp } = connection.localDescription;
-  tell("description", { type, sdp });
+  return { type, sdp };
 }
 
 const commands = {
   open: ({ label, ...init }) => watch(connection.createDataChannel(label, init)),
-  offer: async () => describe(await connection.createOffer()),
+  offer: async () => tell("description", await describe(await connection.createOffer())),
   answer: async ({ type, sdp }) => {
     await connection.setRemoteDescription({ type, sdp });
-    await describe(await connection.createAnswer());
+    tell("description", await describe(await connection.createAnswer()));
   },
   accept: ({ type, sdp }) => connection.setRemoteDescription({ type, sdp }),
+  post: async ({ url }) => commands.accept(await exchange(url, await describe(await connection.createOffer()))),
   send: ({ label, text, binary }) => channels.get(label).send(binary === undefined ? text : Buffer.from(binary, "base64")),
   close_channel: ({ label }) => channels.get(label).close(),
   close: () => connection.close(),

@@ -10,6 +10,7 @@ import sys
 import threading
 
 import gi
+from http_signalling import exchange
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstSdp", "1.0")
@@ -34,16 +35,15 @@ class Peer:
         self.pipeline.add(self.webrtc)
         self.channels: dict[str, GstWebRTC.WebRTCDataChannel] = {}
         self.opened: set[str] = set()
+        self.gathered = threading.Event()
         self.webrtc.connect("on-data-channel", lambda _, channel: self.watch(channel))
         self.webrtc.connect("notify::ice-gathering-state", self.on_gathering_state)
         self.pipeline.set_state(Gst.State.READY)
         self.pipeline.set_state(Gst.State.PLAYING)
 
     def on_gathering_state(self, *_: object) -> None:
-        description = self.webrtc.get_property("local-description")
         if self.webrtc.get_property("ice-gathering-state") == GstWebRTC.WebRTCICEGatheringState.COMPLETE:
-            kind = GstWebRTC.webrtc_sdp_type_to_string(description.type)
-            tell("description", type=kind, sdp=description.sdp.as_text())
+            self.gathered.set()
 
     def watch(self, channel: GstWebRTC.WebRTCDataChannel) -> None:
         label = channel.get_property("label")
@@ -72,10 +72,12 @@ class Peer:
         promise.wait()
         return promise
 
-    def describe(self, kind: str) -> None:
+    def describe(self, kind: str) -> dict[str, str]:
         promise = self.call(f"create-{kind}", None)
         reply = promise.get_reply()  # owns the description
         self.call("set-local-description", reply.get_value(kind))
+        self.gathered.wait()
+        return {"type": kind, "sdp": self.webrtc.get_property("local-description").sdp.as_text()}
 
     def set_remote(self, type: str, sdp: str) -> None:
         _, message = GstSdp.SDPMessage.new_from_text(sdp)
@@ -90,14 +92,17 @@ class Peer:
         self.watch(self.webrtc.emit("create-data-channel", label, options))
 
     def offer(self) -> None:
-        self.describe("offer")
+        tell("description", **self.describe("offer"))
 
     def answer(self, type: str, sdp: str) -> None:
         self.set_remote(type, sdp)
-        self.describe("answer")
+        tell("description", **self.describe("answer"))
 
     def accept(self, type: str, sdp: str) -> None:
         self.set_remote(type, sdp)
+
+    def post(self, url: str) -> None:
+        self.accept(**exchange(url, **self.describe("offer")))
 
     def send(self, label: str, text: str | None = None, binary: str | None = None) -> None:
         if binary is None:

@@ -3,7 +3,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"sync"
 
@@ -20,6 +23,7 @@ type command struct {
 	MaxRetransmits *uint16 `json:"maxRetransmits"`
 	Type           string  `json:"type"`
 	SDP            string  `json:"sdp"`
+	URL            string  `json:"url"`
 	Text           string  `json:"text"`
 	Binary         []byte  `json:"binary"`
 }
@@ -75,13 +79,31 @@ func (p *peer) channel(label string) *webrtc.DataChannel {
 	return p.channels[label]
 }
 
-func (p *peer) describe(description webrtc.SessionDescription, err error) {
+// Sets the description that Pion has made; gives it with every candidate in it.
+func (p *peer) describe(description webrtc.SessionDescription, err error) webrtc.SessionDescription {
 	must(err)
 	gathered := webrtc.GatheringCompletePromise(p.connection)
 	must(p.connection.SetLocalDescription(description))
 	<-gathered
-	local := p.connection.LocalDescription()
+	return *p.connection.LocalDescription()
+}
+
+func tellDescription(local webrtc.SessionDescription) {
 	tell("description", members{"type": local.Type.String(), "sdp": local.SDP})
+}
+
+// Signalling as the echo server's page does it: the whole offer goes out as JSON, and the response is the answer.
+func exchange(url string, offer webrtc.SessionDescription) (answer webrtc.SessionDescription) {
+	body, err := json.Marshal(offer)
+	must(err)
+	response, err := http.Post(url, "application/json", bytes.NewReader(body))
+	must(err)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		must(fmt.Errorf("%s refused the offer: %s", url, response.Status))
+	}
+	must(json.NewDecoder(response.Body).Decode(&answer))
+	return answer
 }
 
 func (p *peer) obey(c command) {
@@ -94,12 +116,15 @@ func (p *peer) obey(c command) {
 		must(err)
 		p.watch(channel)
 	case "offer":
-		p.describe(p.connection.CreateOffer(nil))
+		tellDescription(p.describe(p.connection.CreateOffer(nil)))
 	case "answer":
 		must(p.connection.SetRemoteDescription(remote))
-		p.describe(p.connection.CreateAnswer(nil))
+		tellDescription(p.describe(p.connection.CreateAnswer(nil)))
 	case "accept":
 		must(p.connection.SetRemoteDescription(remote))
+	case "post":
+		offer := p.describe(p.connection.CreateOffer(nil))
+		must(p.connection.SetRemoteDescription(exchange(c.URL, offer)))
 	case "send":
 		if c.Binary != nil {
 			must(p.channel(c.Label).Send(c.Binary))
