@@ -1,86 +1,279 @@
-"""negotiate(): both sides begin whenever they like, and are connected in the end, as long as they can signal."""
+"""negotiate(): whoever begins, and whatever overtakes what, both sides are connected in the end."""
 
 import random
+from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 import trio
 
-from trio_webrtc import IceCandidate, PeerConnection, open_peer_connection
-from trio_webrtc.signaling import Signaling, SignalingMessage, negotiate, open_memory_signaling
+from trio_webrtc import (
+    Configuration,
+    DataChannel,
+    IceCandidate,
+    IceServer,
+    PeerConnection,
+    SessionDescription,
+    open_peer_connection,
+)
+from trio_webrtc.signaling import Signaling, SignalingMessage, keep_signaling_open, negotiate, open_memory_signaling
+from trio_webrtc.testing import PORT_RESTRICTED, VirtualNetwork, serve_stun
 
-from ..surface.conftest import RUNS, MakeWorld
+from ..surface.conftest import RUNS, MakeWorld, World
+from .unruly import open_unruly_signaling
 
 PATIENCE = 60.0
 """Seconds of virtual time for a connection to come up."""
 
-HOLD_UP = 0.2
-"""The most seconds that a message is held up on its way."""
+PAUSE = 1.0
+"""Seconds between two restarts, on average."""
+
+SILENT_STUN = Configuration(ice_servers=[IceServer("stun:10.0.0.9")])
+"""There is nobody at that address: gathering takes three seconds."""
 
 
-class Mischief(Signaling):
-    """Signalling whose messages take their time; candidates overtake descriptions, and each other."""
-
-    def __init__(self, inner: Signaling, rng: random.Random, nursery: trio.Nursery) -> None:
-        self.sent: list[SignalingMessage] = []
-        self._inner, self._rng, self._nursery = inner, rng, nursery
-        self._descriptions_until = 0.0
-        self.is_cut = False
-
-    async def send(self, value: SignalingMessage) -> None:
-        await trio.lowlevel.checkpoint()
-        self.sent.append(value)
-        arrival = trio.current_time() + self._rng.uniform(0, HOLD_UP)
-        if not isinstance(value, IceCandidate):  # these keep their order, as with any signalling
-            arrival = self._descriptions_until = max(arrival, self._descriptions_until + 1e-3)
-        self._nursery.start_soon(self._carry, value, arrival)
-
-    async def _carry(self, value: SignalingMessage, arrival: float) -> None:
-        await trio.sleep_until(arrival)
-        if not self.is_cut:
-            await self._inner.send(value)
-
-    async def receive(self) -> SignalingMessage:
-        return await self._inner.receive()
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    @property
-    def close_code(self) -> int | None:
-        return self._inner.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        return self._inner.close_reason
-
-    @property
-    def remote_address(self) -> None:
-        return None
+def ufrag(description: SessionDescription | None) -> str:
+    assert description is not None
+    return next(line for line in description.sdp.splitlines() if line.startswith("a=ice-ufrag:"))
 
 
-async def greet(peer: PeerConnection, channel, words: str) -> None:
+def descriptions(messages: Sequence[SignalingMessage]) -> list[str]:
+    return [message.type for message in messages if isinstance(message, SessionDescription)]
+
+
+async def greet(peer: PeerConnection, channel: DataChannel, words: str) -> None:
     """Say something on our own channel, and hear what the other side says on its own."""
     await channel.send(words)
-    assert await (await peer.incoming_data_channels.receive()).receive() != words
+    arrived = await peer.incoming_data_channels.receive()
+    assert await arrived.receive() == f"from the {arrived.label}"
 
 
-@pytest.mark.parametrize("run", range(max(5, RUNS * 5 // 2)))
+async def wait_agreed(*peers: PeerConnection) -> None:
+    """Wait until nothing is pending, and ICE has its pair."""
+    while {(peer.signaling_state, peer.ice_connection_state) for peer in peers} != {("stable", "completed")}:
+        await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("run", range(RUNS * 5 // 2))
 async def test_both_sides_start_at_once(make_world: MakeWorld, autojump_clock, run: int):
-    """500 times in CI: glare, whoever is polite, with candidates that overtake what they belong to."""
+    """Five hundred times where there is time for it: either side is polite, and candidates overtake descriptions."""
     rng = random.Random(run)
     world = make_world(run, latency=rng.uniform(0.001, 0.1))
+    async with (
+        open_unruly_signaling(rng) as (left_end, right_end),
+        open_peer_connection(network=world.left) as left,
+        open_peer_connection(network=world.right) as right,
+    ):
+        near, far = left.create_data_channel("left"), right.create_data_channel("right")
+        left_is_polite = rng.random() < 0.5
+        with trio.fail_after(PATIENCE):
+            async with (
+                negotiate(left, left_end, polite=left_is_polite),
+                negotiate(right, right_end, polite=not left_is_polite),
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(greet, left, near, "from the left")
+                nursery.start_soon(greet, right, far, "from the right")
+                await wait_agreed(left, right)
+        polite, impolite = (left_end, right_end) if left_is_polite else (right_end, left_end)
+        assert descriptions(polite.said) == ["offer", "answer"]  # its own offer was ignored
+        assert descriptions(impolite.said) == ["offer"]
+        assert left.current_local_description.type == ("answer" if left_is_polite else "offer")
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+async def test_both_sides_start_and_restart_when_they_like(make_world: MakeWorld, autojump_clock, run: int):
+    """Restarts at any time, also while candidates of the last one are still gathered and on their way."""
+    rng = random.Random(run)
+    world = make_world(run)
+    async with (
+        open_unruly_signaling(rng) as (left_end, right_end),
+        open_peer_connection(SILENT_STUN if rng.random() < 0.5 else None, network=world.left) as left,
+        open_peer_connection(SILENT_STUN if rng.random() < 0.5 else None, network=world.right) as right,
+    ):
+        near = left.create_data_channel("chat", negotiated=True, id=0)
+        far = right.create_data_channel("chat", negotiated=True, id=0)
+
+        async def act(peer: PeerConnection) -> None:
+            for _ in range(rng.randrange(1, 6)):
+                await trio.sleep(rng.expovariate(1 / PAUSE))
+                peer.restart_ice()
+
+        with trio.fail_after(PATIENCE):
+            async with negotiate(left, left_end, polite=True), negotiate(right, right_end, polite=False):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(act, left)
+                    nursery.start_soon(act, right)
+                await trio.sleep(PAUSE)
+                await wait_agreed(left, right)
+                await near.send("ping")
+                assert await far.receive() == "ping"
+                await far.send("pong")
+                assert await near.receive() == "pong"
+        assert left.connection_state == right.connection_state == "connected"
+
+
+async def test_one_side_alone_offers_and_the_other_need_not_have_a_channel(world: World, autojump_clock):
     left_end, right_end = open_memory_signaling()
-    async with trio.open_nursery() as carriers:
-        ends = Mischief(left_end, rng, carriers), Mischief(right_end, rng, carriers)
-        async with (
-            open_peer_connection(network=world.left) as left,
-            open_peer_connection(network=world.right) as right,
-        ):
-            polite = rng.random() < 0.5
-            near, far = left.create_data_channel("left"), right.create_data_channel("right")
-            async with negotiate(left, ends[0], polite=polite), negotiate(right, ends[1], polite=not polite):
+    async with (
+        open_peer_connection(network=world.left) as left,
+        open_peer_connection(network=world.right) as right,
+        negotiate(left, left_end, polite=True),
+        negotiate(right, right_end, polite=False),
+    ):
+        await trio.sleep(5)
+        assert right.local_description is None, "there is nothing to negotiate about yet"
+        channel = left.create_data_channel("late")
+        with trio.fail_after(PATIENCE):
+            await channel.send("found")
+            assert await (await right.incoming_data_channels.receive()).receive() == "found"
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+async def test_candidates_that_are_found_late_are_told_once_and_after_them_the_end(
+    make_world: MakeWorld, autojump_clock, run: int
+):
+    """Behind these two NATs only what the STUN server tells connects, and it takes its time."""
+    network = VirtualNetwork(seed=run, latency=0.02)
+    server = network.add_host("198.51.100.1", name="stun.test")
+    hosts = [network.add_nat(f"203.0.113.{n}", PORT_RESTRICTED).add_host("192.168.0.2") for n in (1, 2)]
+    for host in hosts:
+        network.link(server, host).latency = 0.5
+    configuration = Configuration(ice_servers=[IceServer("stun:stun.test")])
+    async with (
+        open_unruly_signaling(random.Random(run)) as ends,
+        open_peer_connection(configuration, network=hosts[0]) as left,
+        open_peer_connection(configuration, network=hosts[1]) as right,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(serve_stun, server)
+        left.create_data_channel("left")
+        right.create_data_channel("right")
+        async with negotiate(left, ends[0], polite=True), negotiate(right, ends[1], polite=False):
+            for peer in (left, right):
                 with trio.fail_after(PATIENCE):
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(greet, left, near, "from the left")
-                        nursery.start_soon(greet, right, far, "from the right")
-        carriers.cancel_scope.cancel()
+                    await wait_agreed(left, right)
+                peer.restart_ice()
+            await trio.sleep(PATIENCE)
+        assert left.connection_state == right.connection_state == "connected"
+        nursery.cancel_scope.cancel()
+    for said in (end.said for end in ends):
+        candidates = [message for message in said if isinstance(message, IceCandidate)]
+        assert set(Counter(candidates).values()) == {1}
+        assert any("srflx" in candidate.candidate for candidate in candidates)
+        assert not candidates[-1].candidate
+        for generation in {candidate.username_fragment for candidate in candidates}:
+            own = [candidate.candidate for candidate in candidates if candidate.username_fragment == generation]
+            assert all(own[:-1]), "nothing follows the end"
+
+
+async def test_a_connection_that_has_failed_restarts_by_itself(world: World, autojump_clock):
+    left_end, right_end = open_memory_signaling()
+    patient = Configuration(restart_timeout=PATIENCE)
+    async with (
+        open_peer_connection(patient, network=world.left) as left,
+        open_peer_connection(patient, network=world.right) as right,
+        negotiate(left, left_end, polite=True),
+        negotiate(right, right_end, polite=False),
+    ):
+        near = left.create_data_channel("chat")
+        with trio.fail_after(PATIENCE):
+            await near.send("before")
+            far = await right.incoming_data_channels.receive()
+            assert await far.receive() == "before"
+        before = ufrag(left.local_description)
+        world.network.cut(world.left, world.right)
+        with trio.fail_after(PATIENCE):
+            while ufrag(left.local_description) == before:
+                await trio.sleep(0.1)
+        near.send_nowait("while it was lost")
+        await trio.sleep(5)
+        world.network.heal(world.left, world.right)
+        with trio.fail_after(PATIENCE):
+            assert await far.receive() == "while it was lost"
+            await wait_agreed(left, right)
+
+
+class Rendezvous(Signaling):
+    """Signalling that holds nothing: a message is sent when it is received."""
+
+    close_code = close_reason = remote_address = None
+
+    def __init__(self, outgoing, incoming) -> None:
+        self._outgoing, self._incoming = outgoing, incoming
+
+    async def send(self, value: SignalingMessage) -> None:
+        await self._outgoing.send(value)
+
+    async def receive(self) -> SignalingMessage:
+        return await self._incoming.receive()
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        self._outgoing.close()
+        self._incoming.close()
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+async def test_two_sides_that_wait_to_be_heard_still_hear_each_other(make_world: MakeWorld, autojump_clock, run: int):
+    world = make_world(run)
+    to_right, from_left = trio.open_memory_channel[SignalingMessage](0)
+    to_left, from_right = trio.open_memory_channel[SignalingMessage](0)
+    async with (
+        open_peer_connection(network=world.left) as left,
+        open_peer_connection(network=world.right) as right,
+        negotiate(left, Rendezvous(to_right, from_right), polite=True),
+        negotiate(right, Rendezvous(to_left, from_left), polite=False),
+    ):
+        channels = [peer.create_data_channel("chat", negotiated=True, id=0) for peer in (left, right)]
+        for _ in range(3):
+            left.restart_ice()
+            right.restart_ice()
+            with trio.fail_after(PATIENCE):
+                await trio.sleep(0.1)
+                await wait_agreed(left, right)
+                await channels[0].send("here")
+                assert await channels[1].receive() == "here"
+
+
+async def test_signalling_that_comes_back_is_taken_up_with_an_ice_restart(world: World, autojump_clock):
+    """As behind a server that keeps its sessions: it makes a new negotiation of the same connection."""
+    server_ends, client_ends = trio.open_memory_channel[Signaling](1)
+
+    async def serve(peer: PeerConnection) -> None:
+        async for end in client_ends:
+            async with end, negotiate(peer, end, polite=False) as negotiation:
+                await negotiation.signaling_lost.wait()
+
+    def connect() -> Signaling:
+        mine, theirs = open_memory_signaling()
+        wires.append(theirs)
+        server_ends.send_nowait(theirs)
+        return mine
+
+    wires: list[Signaling] = []
+    async with (
+        trio.open_nursery() as nursery,
+        open_peer_connection(network=world.left) as client,
+        open_peer_connection(network=world.right) as server,
+        keep_signaling_open(connect, rng=random.Random(1)) as signaling,
+        negotiate(client, signaling, polite=True) as negotiation,
+    ):
+        nursery.start_soon(serve, server)
+        channel = client.create_data_channel("chat")
+        with trio.fail_after(PATIENCE):
+            await channel.send("hello")
+            await wait_agreed(client, server)
+        seen = {ufrag(client.local_description)}
+        for count in range(2, 5):
+            await wires[-1].aclose(1001)
+            with trio.fail_after(PATIENCE):
+                while len(wires) < count or ufrag(client.local_description) in seen:
+                    await trio.sleep(0.1)
+                await wait_agreed(client, server)
+            seen.add(ufrag(client.local_description))
+            await channel.send(f"still there after {count}")
+        arrived = await server.incoming_data_channels.receive()
+        assert [await arrived.receive() for _ in range(4)] == ["hello", *(f"still there after {n}" for n in (2, 3, 4))]
+        assert client.connection_state == "connected"
+        assert not negotiation.signaling_lost.is_set()
+        nursery.cancel_scope.cancel()

@@ -91,7 +91,7 @@ class Negotiation:
                 nursery.start_soon(self._listen)
                 nursery.start_soon(self._speak)
                 nursery.start_soon(self._offer_when_needed)
-                nursery.start_soon(self._offer_after_reconnections)
+                nursery.start_soon(self._take_up_after_reconnections)
                 nursery.start_soon(self._follow_connection)
 
     def _end(self, reason: str) -> None:
@@ -111,13 +111,15 @@ class Negotiation:
         # That nothing can be sent does not mean that there is nothing left to hear: `_listen()` finds the end.
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while True:
-                await self._signaling.send(await self._outbox.take())
+                message = await self._outbox.next()
+                await self._signaling.send(message)
+                self._outbox.said(message)
 
     @_protected
     async def _offer_when_needed(self) -> None:
         needs = self._connection.negotiation_needed()
         if self._connection.local_description or self._connection.remote_description:
-            await self._offer_again()
+            await self._take_up()
         async for _ in needs:
             async with self._turn:
                 # If an offer of the peer's has come meanwhile, we are told again after it what it did not settle.
@@ -125,16 +127,21 @@ class Negotiation:
                     await self._describe()
 
     @_protected
-    async def _offer_after_reconnections(self) -> None:
+    async def _take_up_after_reconnections(self) -> None:
         async for _ in self._signaling.reconnections():
-            await self._offer_again()
+            await self._take_up()
 
-    async def _offer_again(self) -> None:
-        """What either side said last may have been lost, and the way to the peer, too: begin with an ICE restart."""
+    async def _take_up(self) -> None:
+        """Go on where others left off: what either side said last may be lost, and the way to the peer, too.
+
+        The peer does the same, since its end of the signalling is new as well.
+        """
         async with self._turn:
             with suppress(trio.ClosedResourceError):  # the connection has ended
+                if self._connection.signaling_state == "have-remote-offer":
+                    await self._connection.set_remote_description(SessionDescription("rollback"))  # it will come again
                 self._connection.restart_ice()
-            if self._connection.signaling_state != "have-remote-pranswer":
+            if self._connection.signaling_state == "have-local-offer" and not self._outbox.holds_description:
                 await self._describe()
 
     async def _describe(self) -> None:
@@ -201,8 +208,10 @@ class Negotiation:
             is_offer = description.type == "offer"
             is_stable = self._connection.signaling_state == "stable"
             self._ignores_offer = is_offer and not is_stable and not self._is_polite
-            if self._ignores_offer or (is_stable and not is_offer):
-                return  # an answer that nobody waits for is to an offer that was made anew
+            if self._ignores_offer or (is_stable and not is_offer) or description.type == "rollback":
+                # An answer that nobody waits for is to an offer that was made anew since; and what the peer might want
+                # to take back has been answered or ignored.
+                return
             with _blaming_the_peer():
                 # Takes back an offer of ours that is pending (RFC 9429 §4.1.10.2).
                 await self._connection.set_remote_description(description)

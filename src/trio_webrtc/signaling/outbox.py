@@ -38,27 +38,35 @@ class Outbox:
         self._last_candidate = None
         self._nap.cancel()
 
-    async def take(self) -> SessionDescription | IceCandidate:
-        """Wait for what is to be said next; to be called by one task. Cancelling loses nothing."""
+    async def next(self) -> SessionDescription | IceCandidate:
+        """Wait for what is to be said next: a description comes again until `said()`.
+
+        To be called by one task. Cancelling loses nothing.
+        """
         while True:
-            if (description := self._take_description()) is not None:
+            if (description := self._unsaid) is not None:
                 return description
             candidate = None
             with trio.CancelScope() as self._nap:
                 candidate = await self._next_candidate()
-            if candidate is not None and self._is_up_to_date:
+            if candidate is not None and self._unsaid is None:
                 return candidate
 
-    @property
-    def _is_up_to_date(self) -> bool:
-        return self._answer is None and self._offer is None
+    def said(self, message: SessionDescription | IceCandidate) -> None:
+        """Learn that a message is on its way."""
+        if message is self._answer:
+            self._answer = None
+        elif message is self._offer:
+            self._offer = None
 
-    def _take_description(self) -> SessionDescription | None:
-        if self._answer is not None:  # first: an offer that waits beside it was made after it
-            answer, self._answer = self._answer, None
-            return answer
-        offer, self._offer = self._offer, None
-        return offer
+    @property
+    def holds_description(self) -> bool:
+        """Whether a description has not left yet."""
+        return self._unsaid is not None
+
+    @property
+    def _unsaid(self) -> SessionDescription | None:
+        return self._answer or self._offer  # an offer that waits beside an answer was made after it
 
     async def _next_candidate(self) -> IceCandidate:
         """Wait for a candidate that the latest description does not have; after the last, for the end of them."""
