@@ -24,6 +24,7 @@ class Visitor:
         if ssl_context is not None:
             self.stream = trio.SSLStream(socket_stream, ssl_context, server_side=True)
         self.protocol = ServerProtocol(select_subprotocol=lambda _, offered: offered[0] if offered else None)
+        self._sending = trio.StrictFIFOLock()
         self.frames: list[Frame] = []
         self.request: Request | None = None
         self.has_ended = trio.Event()
@@ -50,8 +51,9 @@ class Visitor:
             self.protocol.send_text(text.encode())
 
     async def flush(self) -> None:
-        if data := b"".join(self.protocol.data_to_send()):
-            await self.stream.send_all(data)
+        async with self._sending:
+            if data := b"".join(self.protocol.data_to_send()):
+                await self.stream.send_all(data)
 
     async def read(self) -> bool:
         """Take what has arrived; whether there was anything. Pings are answered."""
@@ -126,7 +128,7 @@ class Visitor:
         self.has_ended.set()
 
     async def read_to_the_end(self) -> None:
-        while await self.read():
+        while self.protocol.close_rcvd is None and await self.read():
             pass
 
     async def deliver(self) -> None:

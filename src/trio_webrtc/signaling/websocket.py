@@ -109,10 +109,11 @@ async def open_websocket_session(
     settings = settings or SessionSettings()
     try:
         async with UnwrappingNursery() as nursery:
-            reader_done = trio.Event()
+            reader = _Reader(shake_hands, transport)
             with trio.fail_at(handshake_deadline):
-                connection = await nursery.start(_run_reader, shake_hands, transport, reader_done)
-            signaling = WebSocketSignaling(connection, stream, transport, remote_address, settings, reader_done)
+                connection = await nursery.start(reader.run)
+            reader.cancel_scope.shield = True  # not before: a start that is cancelled waits for what it has started
+            signaling = WebSocketSignaling(connection, stream, transport, remote_address, settings, reader.done)
             nursery.start_soon(signaling.run)
             code = NORMAL_CLOSURE
             try:
@@ -122,31 +123,37 @@ async def open_websocket_session(
                 raise
             finally:
                 await signaling.aclose(code)  # noqa: ASYNC102 - it shields itself
-                nursery.cancel_scope.cancel()
+                reader.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(transport)  # noqa: ASYNC102 - which does not wait
 
 
-async def _run_reader(
-    shake_hands: ShakeHands,
-    transport: LastingStream,
-    done: trio.Event,
-    *,
-    task_status: trio.TaskStatus[WebSocketConnection],
-) -> None:
-    """Run trio-websocket's reader to its end, and keep what goes wrong in it from everything else."""
-    connection = None
-    try:
-        async with UnwrappingNursery() as nursery:
-            connection = await _shake_hands(shake_hands, nursery, transport)
-            task_status.started(connection)
-    except Exception as error:
-        if connection is None:
-            raise
-        level = logging.WARNING if connection.closed is None else logging.DEBUG
-        _logger.log(level, "The reader of a WebSocket connection ended with %r", error)
-    finally:
-        done.set()
+class _Reader:
+    """trio-websocket's reader, kept from everything else: what goes wrong in it, and what is cancelled around it.
+
+    The goodbye needs it, also when the scope is cancelled.
+    """
+
+    def __init__(self, shake_hands: ShakeHands, transport: LastingStream) -> None:
+        self.cancel_scope = trio.CancelScope()
+        self.done = trio.Event()
+        self._shake_hands = shake_hands
+        self._transport = transport
+
+    async def run(self, *, task_status: trio.TaskStatus[WebSocketConnection]) -> None:
+        connection = None
+        try:
+            with self.cancel_scope:
+                async with UnwrappingNursery() as nursery:
+                    connection = await _shake_hands(self._shake_hands, nursery, self._transport)
+                    task_status.started(connection)
+        except Exception as error:
+            if connection is None:
+                raise
+            level = logging.WARNING if connection.closed is None else logging.DEBUG
+            _logger.log(level, "The reader of a WebSocket connection ended with %r", error)
+        finally:
+            self.done.set()
 
 
 async def _shake_hands(shake_hands: ShakeHands, nursery: trio.Nursery, transport: LastingStream) -> WebSocketConnection:
@@ -227,6 +234,11 @@ class WebSocketSignaling(Signaling):
         """What the two sides agreed to speak (RFC 6455 §1.9); None if nothing was said about it."""
         return self._connection.subprotocol
 
+    @property
+    def path(self) -> str | None:
+        """What the client asked for: path and query, such as "/rooms/7?name=Ada"."""
+        return self._connection.path
+
     # -- sending -------------------------------------------------------------------------------------------------
 
     async def send(self, value: SignalingMessage) -> None:
@@ -284,7 +296,7 @@ class WebSocketSignaling(Signaling):
         self._raise_why_lost()
 
     def _raise_why_lost(self) -> NoReturn:
-        end = self._end or _End(ABNORMAL_CLOSURE, "")
+        end = self._end or self._verdict or _End(ABNORMAL_CLOSURE, "")
         reason = f": {end.reason}" if end.reason else ""
         raise trio.BrokenResourceError(f"the signalling has ended with {end.code}{reason}") from end.error
 
@@ -308,6 +320,14 @@ class WebSocketSignaling(Signaling):
         self._wake_all()
         await self._say_goodbye(code, reason)
 
+    @_protected
+    async def reject(self, code: int, reason: str) -> None:
+        """End it because of what the other side does, and tell it so.
+
+        `receive()` gives what has arrived, and then raises trio.BrokenResourceError. Takes as long as `aclose()`.
+        """
+        await self._end_with(_End(code, reason, PeerError(reason, FailureReason.PROTOCOL_VIOLATION)))
+
     async def _say_goodbye(self, code: int, reason: str) -> None:
         """Send what waits, do the closing handshake, and free the connection; all in `close_timeout` seconds."""
         if self._is_ending:
@@ -315,18 +335,21 @@ class WebSocketSignaling(Signaling):
                 await self._freed.wait()
             return
         self._is_ending = True
-        with trio.move_on_after(self._settings.close_timeout, shield=True):
-            while self._outbox and not self._reader_done.is_set():
-                await self._outbox_news.park()
-            await self._connection.aclose(code, reason)
-            # RFC 6455 §7.1.1: the server is to end the TCP connection first. And where the peer was not waited for,
-            # its unread bytes would make a reset of our end, which can overtake our close frame.
-            await self._reader_done.wait()
-            await self._discard_the_rest()
-            await self._stream.aclose()
-        await trio.aclose_forcefully(self._stream)
-        self._freed.set()
-        self._wake_all()
+        try:
+            with trio.move_on_after(self._settings.close_timeout, shield=True):
+                while self._outbox and not self._reader_done.is_set():
+                    await self._outbox_news.park()
+                await self._connection.aclose(code, reason)
+                # RFC 6455 §7.1.1: the server is to end the TCP connection first. And where the peer was not waited
+                # for, its unread bytes would make a reset of our end, which can overtake our close frame.
+                await self._reader_done.wait()
+                await self._discard_the_rest()
+                await self._stream.aclose()
+        finally:
+            with trio.CancelScope(shield=True):  # or a cancelled caller would leave the others waiting for ever
+                await trio.aclose_forcefully(self._stream)
+            self._freed.set()
+            self._wake_all()
 
     async def _discard_the_rest(self) -> None:
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
@@ -342,11 +365,13 @@ class WebSocketSignaling(Signaling):
     @_protected
     async def run(self) -> None:
         """Carry messages until the end; called by the scope that owns the connection."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send_all)
-            nursery.start_soon(self._keep_alive)
-            await self._receive_all()
-            nursery.cancel_scope.cancel()
+        # The goodbye needs these tasks, also when the scope is cancelled; they end with it.
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_all)
+                nursery.start_soon(self._keep_alive)
+                await self._receive_all()
+                nursery.cancel_scope.cancel()
 
     async def _receive_all(self) -> None:
         while True:
