@@ -26,6 +26,8 @@ from trio_webrtc.signaling.reconnecting import (
     keep_signaling_open,
     open_reconnecting_signaling,
 )
+from trio_webrtc.signaling.request import SignalingRequest
+from trio_webrtc.signaling.server import SignalingServer, SignalingServerStats, serve_websocket_signaling
 from trio_webrtc.signaling.websocket import WebSocketSignaling
 
 __all__ = [
@@ -42,6 +44,9 @@ __all__ = [
     "Signaling",
     "SignalingFailedError",
     "SignalingMessage",
+    "SignalingRequest",
+    "SignalingServer",
+    "SignalingServerStats",
     "Waiting",
     "WebSocketSignaling",
     "decode_message",
@@ -51,4 +56,5 @@ __all__ = [
     "open_memory_signaling",
     "open_reconnecting_signaling",
     "open_websocket_signaling",
+    "serve_websocket_signaling",
 ]
