@@ -13,6 +13,7 @@ import trio
 from trio_webrtc.core.contract import split_run
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.kernel_sockets import text_address
+from trio_webrtc.shell.network import SocketOptions
 from trio_webrtc.shell.udp import MAX_BYTES_PER_BATCH, MAX_READS_PER_BATCH, KernelUdpSocket
 
 
@@ -220,6 +221,58 @@ async def test_buffers_are_larger_than_the_systems_default():
     bound.close()
 
 
+@pytest.mark.parametrize("open_", [HOST_NETWORK.open_udp, HOST_NETWORK.listen_tcp])
+async def test_buffers_are_as_large_as_asked(open_):
+    options = SocketOptions(receive_buffer=30_000, send_buffer=40_000)
+    bound = open_(("127.0.0.1", 0), options)
+    asked = {socket.SO_RCVBUF: 30_000, socket.SO_SNDBUF: 40_000}
+    for option, size in asked.items():
+        assert bound._socket.getsockopt(socket.SOL_SOCKET, option) in (size, 2 * size)  # Linux doubles them: socket(7)
+    bound.close()
+
+
+@pytest.mark.parametrize("open_", [HOST_NETWORK.open_udp, HOST_NETWORK.listen_tcp])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_sockets_that_agree_on_it_share_a_port_and_others_do_not(open_, host, require):
+    require(hasattr(socket, "SO_REUSEPORT"), "this system gives a port to one socket only")
+    one = open_((host, 0), SocketOptions(reuse_port=True))
+    other = open_(one.local_address, SocketOptions(reuse_port=True))
+    assert other.local_address == one.local_address
+    with pytest.raises(OSError, match="in use"):
+        open_(one.local_address)
+    one.close()
+    other.close()
+
+
+async def test_a_system_that_does_not_share_ports_says_so(monkeypatch):
+    monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
+    with pytest.raises(OSError, match="to one socket only"):
+        HOST_NETWORK.open_udp(("127.0.0.1", 0), SocketOptions(reuse_port=True))
+
+
+@pytest.mark.parametrize(
+    ("level", "option"), [(socket.IPPROTO_IP, 10), (socket.IPPROTO_IPV6, 23)], ids=["IPv4", "IPv6"]
+)
+async def test_a_socket_for_both_families_fragments_nothing_of_either(level, option, require):
+    require(sys.platform == "linux", "IP_PMTUDISC_PROBE is Linux's")
+    bound = HOST_NETWORK.open_udp(("::", 0), SocketOptions(ipv6_only=False))
+    assert bound._socket.getsockopt(level, option) == 3
+    bound.close()
+
+
+async def test_a_socket_for_both_families_sends_runs_to_ipv4_in_one_system_call(require):
+    bound = HOST_NETWORK.open_udp(("::", 0), SocketOptions(ipv6_only=False))
+    require(bound.segments, "this kernel has no UDP_SEGMENT")
+    receiver = HOST_NETWORK.open_udp(("127.0.0.1", 0))
+    bound._socket = CountingSocket(bound._socket)
+    assert bound.send(receiver.local_address, RUN, 1000, "127.0.0.2") == len(RUN)
+    assert bound._socket.sends == 1
+    assert await receive_all(receiver, 21) == split_run(RUN, 1000)
+    bound._socket = bound._socket.inner
+    bound.close()
+    receiver.close()
+
+
 async def test_no_socket_is_left_open_when_binding_fails():
     with pytest.raises(OSError) as error:  # noqa: PT011 - the number says which
         KernelUdpSocket(("203.0.113.77", 0))
@@ -242,3 +295,9 @@ def test_a_link_local_address_names_its_interface():
     assert text_address(("fe80::1", 5, 0, 999_999)) == ("fe80::1%999999", 5)
     assert text_address(("fd00::1", 5, 0, 0)) == ("fd00::1", 5)
     assert text_address(("192.0.2.1", 5)) == ("192.0.2.1", 5)
+
+
+def test_an_ipv4_address_looks_like_one_whatever_the_kernel_calls_it():
+    assert text_address(("::ffff:192.0.2.1", 5, 0, 0)) == ("192.0.2.1", 5)
+    assert text_address(("::ffff:0:1", 5, 0, 0)) == ("::ffff:0:1", 5)
+    assert text_address(("::1", 5, 0, 0)) == ("::1", 5)

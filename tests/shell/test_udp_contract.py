@@ -8,7 +8,7 @@ import trio
 
 from trio_webrtc.core.contract import MAX_RUN_BYTES, MAX_RUN_SEGMENTS, split_run
 from trio_webrtc.shell.host import HOST_NETWORK
-from trio_webrtc.shell.network import SOCKET_LOST, TOO_LARGE, Interface
+from trio_webrtc.shell.network import SOCKET_LOST, TOO_LARGE, Interface, SocketOptions
 from trio_webrtc.testing import VirtualNetwork
 
 HOSTS = ["127.0.0.1", "::1"]
@@ -223,6 +223,53 @@ async def test_an_ipv6_wildcard_socket_does_the_same_and_leaves_ipv4_alone(netwo
     assert (await receive_one(client)).from_ == ("::1", server.local_address[1])
     server.close()
     client.close()
+
+
+BOTH_FAMILIES = SocketOptions(ipv6_only=False)
+
+
+@pytest.mark.parametrize("local_host", ["127.0.0.1", "127.0.0.2", "::1"])
+@pytest.mark.parametrize(("length", "segment_size"), [(500, None), (500, 100), (450, 100)])
+async def test_a_socket_for_both_families_answers_each_in_its_own_text_from_where_it_was_asked(
+    network, local_host, length, segment_size
+):
+    server = network.open_udp(("::", 0), BOTH_FAMILIES)
+    client = network.open_udp(("::1" if ":" in local_host else "127.0.0.1", 0))
+    port = server.local_address[1]
+    client.send((local_host, port), b"question", None, None)
+    arrival = await receive_one(server)
+    assert arrival == (local_host, client.local_address, b"question", None)
+    data = bytes(index % 251 for index in range(length))
+    assert server.send(client.local_address, data, segment_size, arrival.local_host) == length
+    with trio.fail_after(5):
+        await client.wait_readable()
+    answers = client.receive()
+    assert {answer.from_ for answer in answers} == {(local_host, port)}
+    assert b"".join(answer.data for answer in answers) == data
+    server.close()
+    client.close()
+
+
+async def test_a_socket_for_both_families_sends_to_either_without_being_told_from_where(network, host):
+    server = network.open_udp(("::", 0), BOTH_FAMILIES)
+    client = network.open_udp((host, 0))
+    server.send(client.local_address, b"hello", None, None)
+    assert (await receive_one(client)).from_ == (host, server.local_address[1])
+    server.close()
+    client.close()
+
+
+async def test_a_socket_for_both_families_takes_the_port_from_both(network):
+    both = network.open_udp(("::", 0), BOTH_FAMILIES)
+    with fails_with({errno.EADDRINUSE}):
+        network.open_udp(("0.0.0.0", both.local_address[1]))
+    with fails_with({errno.EADDRINUSE}):
+        network.open_udp(("::", both.local_address[1]))
+    both.close()
+    ipv4 = network.open_udp(("0.0.0.0", 0))
+    with fails_with({errno.EADDRINUSE}):
+        network.open_udp(("::", ipv4.local_address[1]), BOTH_FAMILIES)
+    ipv4.close()
 
 
 async def test_loopback_is_among_the_interfaces(network):
