@@ -76,18 +76,17 @@ class Entrance:
         request = None
         try:
             request, unread = await read_request(stream, guest.remote_address)
-            if self._asks_for_health(request):
-                await _answer(self.health().answer().encode(to=request), stream, connection)
-                return None
-            self._check(request)
-            _admit(guest)
+            if not self._asks_for_health(request):
+                self._check(request)
+                _admit(guest)
+                return self._client(request, unread, stream, transport)
+            answer, refusal = self.health().answer(), None
         except UnansweredError as error:
-            await _answer(error.answer.encode(to=request), stream, connection)
-            raise
-        offered = self.subprotocol if self.subprotocol in request.tokens("sec-websocket-protocol") else None
-        head = encode_handshake(request, subprotocol=offered)
-        client_stream = ClientStream(stream, head=head, unread=unread)
-        return Client(partial(self._shake_hands, client_stream, offered), client_stream, transport)
+            answer, refusal = error.answer, error
+        await _answer(answer.encode(to=request), stream, connection)
+        if refusal is not None:
+            raise refusal
+        return None
 
     async def _secure(self, transport: LastingStream) -> trio.abc.Stream:
         if self.ssl_context is None:
@@ -108,6 +107,15 @@ class Entrance:
         status = self.refuse(request) if self.refuse is not None else None
         if status is not None:
             raise UnansweredError(Answer(status), "refused by the application")
+
+    def _client(
+        self, request: SignalingRequest, unread: bytes, stream: trio.abc.Stream, transport: LastingStream
+    ) -> Client:
+        offered = request.tokens("sec-websocket-protocol")
+        subprotocol = self.subprotocol if self.subprotocol in offered else None
+        head = encode_handshake(request, subprotocol=subprotocol)
+        client_stream = ClientStream(stream, head=head, unread=unread)
+        return Client(partial(self._shake_hands, client_stream, subprotocol), client_stream, transport)
 
     async def _shake_hands(
         self, stream: ClientStream, subprotocol: str | None, nursery: trio.Nursery

@@ -53,7 +53,8 @@ class SignalingServerStats:
     """How many it may have; None if the system sets no limit."""
 
 
-async def serve_websocket_signaling(
+@trio.lowlevel.enable_ki_protection
+async def serve_websocket_signaling(  # noqa: ASYNC128 - the server calls task_status.started()
     handler: Callable[[WebSocketSignaling], Awaitable[object]],
     host: str | None,
     port: int,
