@@ -147,13 +147,16 @@ class Agent(Endpoint):
 
     def add_connection(self, via: Via, base_via: Via, remote_address: Address, now: float) -> None:
         """A TCP connection is open, accepted by a passive base or opened from an active one: a way of its own."""
+        if self._is_closed or via in self._gatherer.bases:
+            return
         base = self._gatherer.bases.of(base_via)
-        if self._is_closed or base is None or via in self._gatherer.bases:
+        if base is None:
+            self._events.append(ConnectionReleased(via))
             return
         now = self._read_clock(now)
         self._gatherer.bases.connect(via, base)
-        if not any(generation.add_connection(via, base, remote_address, now) for generation in self._alive()):
-            self._release_connections()
+        if base.kind is BaseKind.TCP_ACTIVE:
+            any(generation.take_connection(via, base, remote_address, now) for generation in self._alive())
         self._settle(now)
 
     def report_connection_failure(self, base_via: Via, remote_address: Address, error: str, now: float) -> None:
@@ -351,6 +354,7 @@ class Agent(Endpoint):
         for generation in self._alive():
             generation.settle(now)
         self._use_choice(now)
+        self._release_connections(now)
         if self._told_role is not self._role.controlling:
             self._told_role = self._role.controlling
             self._events.append(RoleSwitched(self._told_role))
@@ -378,18 +382,20 @@ class Agent(Endpoint):
             now=now,
         )
         self._events.append(PairSelected(chosen))
-        self._release_connections()
 
-    def _release_connections(self) -> None:
+    def _release_connections(self, now: float) -> None:
         """RFC 6544 §11.1: connections opened from here that no pair needs any more are to be closed."""
+        opened = self._gatherer.bases.opened
+        if not opened:
+            return
         needed = {via for generation in self._alive() for via in generation.vias_needed()}
         if self._in_use is not None:
             needed.add(self._in_use.way[0])
-        for via in self._gatherer.bases.opened:
+        for via in opened:
             if via not in needed:
                 self._gatherer.remove_base(via)
                 for generation in self._alive():
-                    generation.detach(via)
+                    generation.detach(via, now)
                 self._forget_way(via)
                 self._events.append(ConnectionReleased(via))
 

@@ -98,6 +98,10 @@ class Bases:
     def __contains__(self, via: Via) -> bool:
         return via in self._bases or via in self._connections
 
+    def offers(self, base: Base) -> bool:
+        """Whether this base is still there."""
+        return self._bases.get(base.via) is base
+
     def of(self, via: Via) -> Base | None:
         """The base that this way belongs to."""
         return self._bases.get(via) or self._connections.get(via)

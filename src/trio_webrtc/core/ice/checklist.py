@@ -52,14 +52,13 @@ class Checklist:
         self._by_path[connection, pair.remote_address] = pair
         return True
 
-    def detach(self, pair: CandidatePair) -> bool:
+    def detach(self, pair: CandidatePair, *, may_reconnect: bool) -> bool:
         """The way of `pair` is gone; say whether the pair stays, since another TCP connection may be opened for it."""
         self.remove(pair)
-        if pair.needs_connection or pair.base.kind is not BaseKind.TCP_ACTIVE:
+        is_in_place = (pair.base.via, pair.remote_address) in self._by_path
+        if pair.base.kind is not BaseKind.TCP_ACTIVE or not may_reconnect or is_in_place:
             return False
         pair.connection = None
-        if (pair.via, pair.remote_address) in self._by_path:
-            return False
         pair.nominated = pair.nominated_by_peer = False
         self.pairs.append(pair)
         self._by_path[pair.via, pair.remote_address] = pair

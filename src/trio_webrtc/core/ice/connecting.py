@@ -34,6 +34,11 @@ class Connecting:
         self._timers.cancel((base_via, remote_address))
         return self._pairs.pop((base_via, remote_address), None)
 
+    def drop(self, pair: CandidatePair) -> None:
+        """This pair waits no more; a connection that comes for it all the same is of no use."""
+        if self._pairs.get((pair.base.via, pair.remote_address)) is pair:
+            self.take(pair.base.via, pair.remote_address)
+
     def forget_base(self, via: Via) -> None:
         """No connection will be opened from there."""
         for key in [key for key in self._pairs if key[0] == via]:

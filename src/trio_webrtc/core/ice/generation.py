@@ -95,22 +95,25 @@ class Generation:
 
     def remove_base(self, via: Via, now: float) -> None:
         """A socket is gone, or a connection; if the chosen pair went with it, all others have another chance."""
-        chosen_is_lost = self.chosen is not None and self.chosen.via == via
         self._connecting.forget_base(via)
-        self.detach(via)
-        if chosen_is_lost:
+        if self.chosen is not None and self.chosen.via == via:
             self._reopen(now)
+        self.detach(via, now)
 
-    def detach(self, via: Via) -> None:
+    def detach(self, via: Via, now: float) -> None:
         """Nothing goes by this way any more. A pair that has lost only its connection stays, and may get another."""
         for pair in [pair for pair in self.checklist.pairs if pair.via == via]:
             self._checks.abandon(pair)
-            is_complete = pair.state is PairState.SUCCEEDED
-            if self.checklist.detach(pair):
-                pair.state = PairState.WAITING if is_complete else PairState.FAILED
-                pair.last_error = "the connection has ended"
-            if pair is self.chosen:
-                self.chosen = None
+            if not self.checklist.detach(pair, may_reconnect=self._gatherer.bases.offers(pair.base)):
+                continue
+            pair.last_error = "the connection has ended"
+            if pair.state is PairState.IN_PROGRESS or pair.state is PairState.FAILED:
+                pair.state = PairState.FAILED
+            else:
+                pair.state = PairState.WAITING
+                if self._is_wanted(pair):
+                    since = now if pair.last_check_at is None else pair.last_check_at
+                    self.checklist.trigger(pair, since + self._settings.connection_retry)
 
     def forget_address(self, via: Via, address: Address, now: float) -> None:
         """Somebody else is there now: the pair is gone, and if it was chosen, all others have another chance."""
@@ -122,10 +125,8 @@ class Generation:
         if pair is self.chosen:
             self._reopen(now)
 
-    def add_connection(self, via: Via, base: Base, remote_address: Address, now: float) -> bool:
-        """Have what waits for this connection checked by it; say whether anything may come of it."""
-        if base.kind is not BaseKind.TCP_ACTIVE:
-            return True
+    def take_connection(self, via: Via, base: Base, remote_address: Address, now: float) -> bool:
+        """Have the pair that waits for this connection checked by it; say whether there is one."""
         pair = self._connecting.take(base.via, remote_address)
         if pair is None or not self.checklist.attach(pair, via):
             return False
@@ -140,8 +141,10 @@ class Generation:
 
     def vias_needed(self) -> Iterator[Via]:
         """The ways that may yet be chosen, or are."""
+        if self.has_failed:
+            return
         for pair in self.checklist.pairs:
-            if pair is self.chosen or self.chosen is None or self.checklist.is_wanted(pair):
+            if pair is self.chosen or self.checklist.is_wanted(pair):
                 yield pair.via
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> bool:
@@ -454,6 +457,7 @@ class Generation:
     def _stop_looking(self, chosen: CandidatePair) -> None:
         for stopped in self.checklist.conclude(chosen, for_good=self._role.controlling):
             self._checks.abandon(stopped)
+            self._connecting.drop(stopped)
 
     # Failure
 

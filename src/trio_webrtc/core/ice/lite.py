@@ -48,6 +48,8 @@ class _Visit:
     """What is known of one way by which the peer has come."""
 
     pair: CandidatePair
+    credentials: Credentials
+    """Those of ours that the peer has named there last."""
     nomination: bytes | None = None
     """The id of the check that chose this pair last. Repetitions of it choose nothing."""
 
@@ -153,6 +155,7 @@ class LiteAgent(Endpoint):
             announced=announced,
             beside_own=beside_own,
         )
+        self._take_back(via)
         self._gatherer.add_base(base, now)
         self._settle(now)
 
@@ -169,9 +172,11 @@ class LiteAgent(Endpoint):
 
     def add_connection(self, via: Via, base_via: Via, remote_address: Address, now: float) -> None:
         """A TCP connection was accepted by a passive base: a way of its own."""
-        base = self._gatherer.bases.of(base_via)
-        if not self._is_closed and base is not None and via not in self._gatherer.bases:
-            self._gatherer.bases.connect(via, base)
+        if self._is_closed or via in self._gatherer.bases:
+            return
+        base = self._gatherer.bases.of(base_via) or self._stand_in(base_via, BaseKind.TCP_PASSIVE)
+        self._take_back(via)
+        self._gatherer.bases.connect(via, base)
 
     def report_connection_failure(self, base_via: Via, remote_address: Address, error: str, now: float) -> None:
         """A lite agent wants no connections."""
@@ -310,6 +315,7 @@ class LiteAgent(Endpoint):
         """The peer has shown itself."""
         if answer.addressed_to is self._current.local:
             self._former = None
+        self._current.remote_is_lite = False  # or it would not check
         self._has_failed = False
         self._last_check = now
         visit = self._visit_of(answer)
@@ -342,12 +348,13 @@ class LiteAgent(Endpoint):
         if visit is None:
             if len(self._visits) >= self._settings.max_validated:
                 del self._visits[next(old for old, known in self._visits.items() if known is not self._selected)]
-            visit = _Visit(self._new_pair(received, answer.check.priority))
+            visit = _Visit(self._new_pair(received, answer.check.priority), answer.addressed_to)
+        visit.credentials = answer.addressed_to
         self._visits[path] = visit
         return visit
 
     def _new_pair(self, received: Received, priority: int) -> CandidatePair:
-        base = self._base_of(received.via)
+        base = self._gatherer.bases.of(received.via) or self._stand_in(received.via, BaseKind.UDP)
         host, port = received.from_
         transport = "udp" if base.is_udp else "tcp"
         named = (
@@ -372,17 +379,25 @@ class LiteAgent(Endpoint):
         pair.prioritize(controlling=self._role.controlling)
         return pair
 
-    def _base_of(self, via: Via) -> Base:
-        base = self._gatherer.bases.of(via)
-        if base is None:
-            # A socket on a wildcard, heard at another address of this host: it looks like the one that is known.
-            known = next((known for known in self._gatherer.bases if known.is_udp), None)
-            address = _NOWHERE if known is None else known.address
-            base = self._new_base(via, address, local_preference=0, announced=())
-            base.candidates.append(
-                host_candidate(*address, priority=base.priority_of("host"), foundation=f"host:{address[0]}")
+    def _stand_in(self, via: Via, kind: BaseKind) -> Base:
+        """A base that we were not told of: a socket on a wildcard, heard at another address than the known one."""
+        known = next((known for known in self._gatherer.bases if known.kind is kind), None)
+        address = _NOWHERE if known is None else known.address
+        base = self._new_base(via, address, kind=kind, local_preference=0, announced=())
+        base.candidates.append(
+            host_candidate(
+                *address,
+                priority=base.priority_of("host"),
+                foundation=f"host:{address[0]}",
+                tcp_type=base.tcp_type,
             )
+        )
         return base
+
+    def _take_back(self, via: Via) -> None:
+        """Something that was gone is there again."""
+        if via in self._retired:
+            self._retired.remove(via)
 
     # What becomes of it
 
@@ -391,6 +406,9 @@ class LiteAgent(Endpoint):
         self._was_chosen_for = True
         self._silent_for = None
         visit.pair.nominated = True
+        if visit.credentials is self._current.local:
+            # RFC 8445 §9: what the generation before has found is of no use any more.
+            self._visits = {path: v for path, v in self._visits.items() if v.credentials is self._current.local}
         self._watch(now)
         self._events.append(PairSelected(visit.pair))
 
