@@ -21,6 +21,8 @@ __all__ = ["Certificate", "Configuration", "DtlsSettings", "IceServer", "IceSett
 
 DEFAULT_STUN_PORT: Final = 3478
 """RFC 7064 §3.2."""
+MAX_STREAMS: Final = 65_535
+"""RFC 8831 §6.2; each data channel has one of them in each direction."""
 
 _STUN_URL = re.compile(r"stun:(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]/?#@]+)(?::(?P<port>\d{1,5}))?")
 _ICE_CHARS = re.compile(r"[A-Za-z0-9+/]+")
@@ -105,6 +107,9 @@ class Configuration:
     restart_timeout: float = 15.0
     """How long data channels outlive an ICE failure, in which an ICE restart can revive them."""
 
+    max_channels: int = 1024
+    """Data channels at a time, whoever opened them; one that is being closed still counts. The peer's next one is
+    refused, and to create one is a UsageError. Each may hold 128 KiB of the peer's choice in its label and protocol."""
     max_incoming_channels: int = 128
     """Data channels that the peer opened and nobody has accepted yet. The next one is refused."""
     max_message_size: int = 262_144
@@ -156,6 +161,8 @@ class Configuration:
                 raise UsageError("ice_credentials: letters, digits, '+' and '/' only (RFC 8839 §5.4)")
 
     def _check_sizes(self) -> None:
+        if not 1 <= self.max_channels <= MAX_STREAMS:
+            raise UsageError(f"max_channels {self.max_channels}: 1 to {MAX_STREAMS} (RFC 8831 §6.2)")
         if self.max_incoming_channels < 1:
             raise UsageError("max_incoming_channels: at least 1")
         if self.high_water_mark < 1:

@@ -133,6 +133,7 @@ def _peer_settings(configuration: Configuration, capture: Capture | None) -> Pee
         credentials=ice.Credentials(*configuration.ice_credentials) if configuration.ice_credentials else None,
         verify_remote_certificate=configuration.verify_remote_certificate,
         restart_timeout=configuration.restart_timeout,
+        max_channels=configuration.max_channels,
         on_packet=None if capture is None else capture.write_packet,
         ice_settings=configuration.ice,
         sctp_settings=replace(configuration.sctp, max_message_size=configuration.max_message_size),

@@ -52,6 +52,8 @@ def test_a_relay_is_refused_until_there_are_any(url):
         {"ice_credentials": ("ab cd", "x" * 22)},
         {"max_message_size": 0},
         {"max_message_size": 1_048_576},
+        {"max_channels": 0},
+        {"max_channels": 65_536},
         {"max_incoming_channels": 0},
         {"high_water_mark": 0},
         {"bundle_policy": "none"},

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_webrtc import CloseReason, Configuration, open_peer_connection
+from trio_webrtc import CloseReason, Configuration, UsageError, open_peer_connection
 
 from .conftest import RUNS, MakeWorld, World, negotiate
 from .quiescence import nothing_stays_behind
@@ -187,6 +187,30 @@ async def test_channels_beyond_what_may_wait_are_refused(world: World, autojump_
         await trio.sleep(1)
         assert [channel.ready_state for channel in channels] == ["open", "open", "closed", "closed"]
         assert (await callee.incoming_data_channels.receive()).label == "0"
+
+
+async def test_there_are_no_more_channels_than_configured_until_one_has_closed(world: World, autojump_clock):
+    async with world.meet(left=Configuration(max_channels=1030), right=Configuration(max_channels=2)) as peers:
+        caller, callee, _, _ = peers
+        ours = callee.create_data_channel("ours")
+        await ours.wait_open()
+        with pytest.raises(UsageError, match=r"2 data channels \(max_channels\); close one"):
+            callee.create_data_channel("one too many of ours")
+        refused = caller.create_data_channel("one too many of theirs")
+        await refused.wait_closed()
+        await ours.aclose()
+        await ours.wait_closed()
+        await caller.create_data_channel("in its place").wait_open()
+        assert (await callee.incoming_data_channels.receive()).label == "in its place"
+
+
+async def test_without_configuration_a_peer_has_a_thousand_channels_and_no_more(world: World, autojump_clock):
+    patient = Configuration(max_incoming_channels=2000)
+    async with world.meet(Configuration(max_channels=2000), patient) as (caller, callee, _, _):
+        channels = [caller.create_data_channel("x") for _ in range(1100)]
+        await trio.sleep(10)
+        assert [channel.ready_state for channel in channels].count("open") == 1023  # and one that was there before
+        assert callee.connection_state == "connected"
 
 
 async def test_two_thousand_channels_come_and_go_and_nothing_grows(world: World, autojump_clock):

@@ -35,9 +35,6 @@ from trio_webrtc.errors import (
 MAX_EARLY_DTLS: Final = 8
 """DTLS datagrams kept until the remote description says who the client is."""
 
-MAX_CHANNELS: Final = 65_534
-"""Data channels of one peer (RFC 8832 §6)."""
-
 MTU: Final = 1200
 """The largest datagram sent: what browsers send, and what IPv6 always passes (RFC 8200 §5: 1280 with headers)."""
 
@@ -73,6 +70,8 @@ class PeerSettings:
     """Only answer the peer's checks (RFC 8445 §2.5): for who can be reached by everybody."""
     verify_remote_certificate: bool = True
     restart_timeout: float = 15.0
+    max_channels: int = 1024
+    """Data channels at a time, whoever opened them."""
     on_packet: Callable[[Direction, bytes, float], None] | None = None
     """Told of every SCTP packet, in the clear."""
     ice_settings: ice.IceSettings = field(default_factory=ice.IceSettings)
@@ -150,7 +149,7 @@ class PeerCore:
         self.error: PeerError | None = None
         """Why the connection is lost, or about to be."""
         self.connection_state = ConnectionState.NEW
-        self.channels = datachannel.DataChannels(max_channels=MAX_CHANNELS)
+        self.channels = datachannel.DataChannels(max_channels=settings.max_channels)
         self.agent = _make_agent(settings, rng)
         self.signalling = Signalling(
             self.agent,

@@ -60,7 +60,7 @@ def test_an_id_that_is_in_use_is_refused():
 def test_there_are_no_more_channels_than_allowed():
     pair = connected(max_channels=2)
     pair.a.create("first"), pair.a.create("second")
-    with pytest.raises(UsageError, match="2 data channels"):
+    with pytest.raises(UsageError, match=r"2 data channels \(max_channels\)"):
         pair.a.create("third")
     pair.settle()
     ask(pair, 6, wish(label="one more"))

@@ -123,9 +123,12 @@ class DataChannels:
     # -- commands ------------------------------------------------------------------------------------------------
 
     def create(self, parameters: ChannelParameters, stream_id: int | None, now: float) -> Channel:
-        """Make a channel; it opens as soon as the association is up. Raises UsageError if its id is taken."""
+        """Make a channel; it opens as soon as the association is up.
+
+        Raises UsageError if its id is taken, or if there are as many channels as there may be.
+        """
         if len(self._by_id) + len(self._without_id) >= self._max_channels:
-            raise UsageError(f"there are {self._max_channels} data channels; close one before you create another")
+            raise UsageError(f"there are {self._max_channels} data channels (max_channels); close one before the next")
         if stream_id is not None and self._is_taken(stream_id):
             raise UsageError(f"data channel id {stream_id} is in use; choose another, or close that channel first")
         channel = Channel(parameters=parameters, id=stream_id, may_send_unordered=parameters.negotiated)
