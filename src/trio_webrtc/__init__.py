@@ -10,7 +10,9 @@ from trio_webrtc.configuration import (
     IceServer,
     IceSettings,
     Interface,
+    ListenAddress,
     SctpSettings,
+    SocketOptions,
 )
 from trio_webrtc.data_channel import DataChannel
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
@@ -23,7 +25,10 @@ from trio_webrtc.errors import (
     UsageError,
     WebRtcError,
 )
+from trio_webrtc.first_contact import FirstContact
 from trio_webrtc.peer_connection import PeerConnection, open_peer_connection
+from trio_webrtc.server import ServerAddress, ServerLimits, WebRtcServer, open_webrtc_server
+from trio_webrtc.statistics import WebRtcServerStats
 
 __all__ = [
     "Certificate",
@@ -33,16 +38,24 @@ __all__ = [
     "DataChannel",
     "DtlsSettings",
     "FailureReason",
+    "FirstContact",
     "IceCandidate",
     "IceServer",
     "IceSettings",
     "Interface",
     "InvalidDescriptionError",
+    "ListenAddress",
     "PeerConnection",
     "PeerError",
     "SctpSettings",
+    "ServerAddress",
+    "ServerLimits",
     "SessionDescription",
+    "SocketOptions",
     "UsageError",
     "WebRtcError",
+    "WebRtcServer",
+    "WebRtcServerStats",
     "open_peer_connection",
+    "open_webrtc_server",
 ]

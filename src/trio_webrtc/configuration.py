@@ -15,9 +15,20 @@ from trio_webrtc.core.dtls import Certificate, DtlsSettings
 from trio_webrtc.core.ice import IceSettings
 from trio_webrtc.core.sctp import SctpSettings
 from trio_webrtc.errors import UsageError
-from trio_webrtc.shell.network import Interface
+from trio_webrtc.shell.listening import ListenAddress
+from trio_webrtc.shell.network import Interface, SocketOptions
 
-__all__ = ["Certificate", "Configuration", "DtlsSettings", "IceServer", "IceSettings", "Interface", "SctpSettings"]
+__all__ = [
+    "Certificate",
+    "Configuration",
+    "DtlsSettings",
+    "IceServer",
+    "IceSettings",
+    "Interface",
+    "ListenAddress",
+    "SctpSettings",
+    "SocketOptions",
+]
 
 DEFAULT_STUN_PORT: Final = 3478
 """RFC 7064 §3.2."""
@@ -94,8 +105,11 @@ class Configuration:
     ice_credentials: tuple[str, str] | None = None
     """Username fragment and password (RFC 8445 §5.3). None: made from randomness."""
 
+    ice_tcp: bool = True
+    """Whether to connect by TCP to peers that can be reached so (RFC 6544), such as servers behind firewalls."""
     ice_lite: bool = False
-    """True raises UsageError until there are servers, which alone have a use for it (RFC 8445 §2.5)."""
+    """Whether to leave it to the peer to find the way. That takes addresses that the peer can reach (RFC 8445 §2.5);
+    peer connections of a `WebRtcServer` choose it by themselves."""
 
     verify_remote_certificate: bool = True
     """False leaves it to the application to check `remote_certificates`: without a check, anybody may be the peer."""
@@ -133,8 +147,6 @@ class Configuration:
             object.__setattr__(self, name, tuple(value))
         if self.ice_transport_policy != "all":
             raise UsageError('ice_transport_policy: only "all" is possible until TURN relays are supported')
-        if self.ice_lite:
-            raise UsageError("ice_lite: a connection of its own needs full ICE; leave it out")
         if self.bundle_policy not in ("balanced", "max-compat", "max-bundle"):
             raise UsageError('bundle_policy: choose "balanced", "max-compat" or "max-bundle"')
         for name in ("close_timeout", "linger", "restart_timeout"):

@@ -23,7 +23,14 @@ from trio_webrtc.core.datachannel import (
     ChannelState,
     WindowHeldShut,
 )
-from trio_webrtc.core.ice import CandidatePair, GatheringCompleted, LocalCandidateGathered
+from trio_webrtc.core.ice import (
+    CandidatePair,
+    ConnectionReleased,
+    ConnectionWanted,
+    CredentialsInUse,
+    GatheringCompleted,
+    LocalCandidateGathered,
+)
 from trio_webrtc.core.jsep import Kind, Which
 from trio_webrtc.core.peer import (
     ConnectionState,
@@ -37,6 +44,7 @@ from trio_webrtc.data_channel import PRIORITY_WEIGHTS, DataChannel, Priority
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
 from trio_webrtc.errors import CloseReason, ConnectionFailedError, FailureReason, UsageError
 from trio_webrtc.shell.capture import Capture, open_capture
+from trio_webrtc.shell.connecting import connect
 from trio_webrtc.shell.gathering import GatheringSettings, OwnSockets
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.mdns import NameResolver
@@ -118,6 +126,7 @@ def _gathering_settings(configuration: Configuration) -> GatheringSettings:
         interface_filter=configuration.interface_filter,
         port_range=configuration.port_range,
         announced_hosts=configuration.announced_hosts,
+        tcp=configuration.ice_tcp and not configuration.ice_lite,
     )
 
 
@@ -131,6 +140,7 @@ def _peer_settings(configuration: Configuration, capture: Capture | None) -> Pee
             certificate, settings=configuration.dtls, on_secret=None if capture is None else capture.write_secret
         ),
         credentials=ice.Credentials(*configuration.ice_credentials) if configuration.ice_credentials else None,
+        ice_lite=configuration.ice_lite,
         verify_remote_certificate=configuration.verify_remote_certificate,
         restart_timeout=configuration.restart_timeout,
         max_channels=configuration.max_channels,
@@ -155,6 +165,7 @@ class PeerConnection:
         make_ways: Callable[[Path, PeerCore], Ways],
     ) -> None:
         self._configuration = configuration
+        self._network = network
         settings = _peer_settings(configuration, capture)
         self._core = PeerCore(settings=settings, rng=random.SystemRandom(), now=trio.current_time())
         self._path = Path(self._core, deliver=self._deliver, close_timeout=configuration.close_timeout)
@@ -335,6 +346,10 @@ class PeerConnection:
 
     def _resolved(self, name: str, host: str) -> None:
         self._path.tell(self._core.resolve_name, name, host, trio.current_time())
+
+    def _connect(self, wanted: ConnectionWanted) -> None:
+        if not self._core.closed:
+            self._path.start_soon(connect, self._path, self._core, self._network, wanted)
 
     @property
     def _has_nothing_to_gather_for(self) -> bool:
@@ -517,6 +532,12 @@ class PeerConnection:
                     self._offers_due.set(None)
                 case Ended():
                     self._end()
+                case CredentialsInUse(credentials):
+                    self._ways.know(credentials)
+                case ConnectionWanted():
+                    self._connect(event)
+                case ConnectionReleased(via):
+                    self._path.release(via)
                 case _:
                     assert_never(event)
         self._news.unpark_all()

@@ -5,10 +5,11 @@ are seconds, sizes are bytes, and `timestamp` is on Trio's clock. An identifier 
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, assert_never
 
+from trio_webrtc.core.contract import Address
 from trio_webrtc.core.datachannel import Channel
 from trio_webrtc.core.dtls import Fingerprint
 from trio_webrtc.core.ice import Candidate, CandidatePair
@@ -145,6 +146,30 @@ StatsRecord = (
 
 StatsReport = dict[str, StatsRecord]
 """Every record under its id (W3C's RTCStatsReport)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebRtcServerStats:
+    """What a server holds and what it has turned away (this library's own)."""
+
+    addresses: Sequence[tuple[str, str, int]]
+    """Transport, host and port of each place where it listens."""
+    peers: int
+    """Peer connections that have not ended."""
+    ufrags: Sequence[str]
+    """The names by which they may be asked for; two for a peer that restarts ICE."""
+    remote_addresses: Sequence[Address]
+    """The UDP addresses from which they have proved themselves, each as often as there are ways to it."""
+    tcp_connections: int
+    tcp_connections_waiting: int
+    """Those of them that have not said whom they are for."""
+    tcp_connections_refused: Mapping[str, int]
+    """How many were not served, by reason."""
+    checks_for_unknown_ufrags: int
+    first_contacts_dropped: int
+    """Checks for unknown names that found the queue of first contacts full."""
+    datagrams_from_unknown_addresses: int
+    """Junk for the most part."""
 
 
 def collect(core: PeerCore, now: float) -> StatsReport:

@@ -57,7 +57,6 @@ def test_a_relay_is_refused_until_there_are_any(url):
         {"max_incoming_channels": 0},
         {"high_water_mark": 0},
         {"bundle_policy": "none"},
-        {"ice_lite": True},
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence_that_names_it(wrong):

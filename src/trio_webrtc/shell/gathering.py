@@ -14,13 +14,17 @@ from typing import Final, Protocol
 import trio
 
 from trio_webrtc.core.contract import Address, Via
-from trio_webrtc.core.ice import Credentials
+from trio_webrtc.core.ice import BaseKind, Credentials
+from trio_webrtc.shell.connecting import ActiveVia
 from trio_webrtc.shell.network import Interface, Network, UdpSocket
 from trio_webrtc.shell.path import Path
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 
 RESOLVE_TIMEOUT: Final = 3.0
 """How long to wait for the address of a STUN server. Nothing else waits for it."""
+
+DISCARD_PORT: Final = 9
+"""What candidates have for a port from which nobody can be reached (RFC 6544 §4.5)."""
 
 _logger = logging.getLogger(__name__)
 
@@ -29,9 +33,16 @@ class GatheringCore(Protocol):
     """What gathering needs of a core."""
 
     def add_local_base(
-        self, via: Via, address: Address, *, local_preference: int, announced: Sequence[str], now: float
+        self,
+        via: Via,
+        address: Address,
+        *,
+        local_preference: int,
+        announced: Sequence[str],
+        kind: BaseKind = BaseKind.UDP,
+        now: float,
     ) -> None:
-        """Use a socket."""
+        """Use a socket, or an address from which TCP connections can be opened."""
 
     def add_stun_server(self, server: Address, now: float) -> None:
         """Ask a STUN server for the address that it sees."""
@@ -52,6 +63,8 @@ class GatheringSettings:
     """First and last port to bind to. None: whatever the system gives."""
     announced_hosts: Sequence[str] = ()
     """Addresses to tell the peer in place of the local ones of the same family."""
+    tcp: bool = False
+    """Whether to open TCP connections to the peer."""
 
 
 class OwnSockets:
@@ -89,15 +102,26 @@ async def gather(
             socket = _open_socket(network, interface.address, settings.port_range, rng)
             if socket is not None:
                 port = path.add_socket(socket)
+                announced = _same_family(interface.address, settings.announced_hosts)
                 path.tell(
                     core.add_local_base,
                     port.via(),
                     port.local_address,
                     local_preference=preference,
-                    announced=_same_family(interface.address, settings.announced_hosts),
+                    announced=announced,
                     now=trio.current_time(),
                 )
                 opened += 1
+                if settings.tcp:  # a base with the port 9, from which nothing comes or goes itself (RFC 6544 §4.5)
+                    path.tell(
+                        core.add_local_base,
+                        ActiveVia(interface.address),
+                        (interface.address, DISCARD_PORT),
+                        local_preference=preference,
+                        announced=announced,
+                        kind=BaseKind.TCP_ACTIVE,
+                        now=trio.current_time(),
+                    )
         if opened:
             break
     if opened:

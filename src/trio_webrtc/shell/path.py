@@ -91,6 +91,8 @@ class Belonging(Protocol):
 class Connection(Way, Belonging, Protocol):
     """What a path needs of a stream of datagrams, such as a TCP connection with frames. It is a `via` itself."""
 
+    def __hash__(self) -> int: ...
+
     async def serve(self, receiver: Receiver) -> None:
         """Hand on what comes, until there is nothing more to come; then `receiver.retire()` it."""
 
@@ -139,7 +141,7 @@ class Path:
         self._bug: Exception | None = None
 
         self._ports: list[Port] = []
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Via, Connection] = {}
         self._belongings: list[Belonging] = []
         self._refused: Transmit | None = None
         self._flush_is_due = False
@@ -220,7 +222,7 @@ class Path:
         except trio.ClosedResourceError:
             connection.close()
             raise
-        self._connections[connection] = None
+        self._connections[connection] = connection
 
     @property
     def connections(self) -> int:
@@ -239,8 +241,12 @@ class Path:
     async def _serve(self, connection: Connection) -> None:
         """Read from a connection. One that ends before the path is freed at once."""
         await connection.serve(self)
-        if self._end is _End.NOT_YET:
-            del self._connections[connection]
+        self.release(connection)
+
+    @trio.lowlevel.enable_ki_protection
+    def release(self, via: Via) -> None:
+        """Free an adopted connection before the path's own end. Harmless if there is none, or the end has begun."""
+        if self._end is _End.NOT_YET and (connection := self._connections.pop(via, None)) is not None:
             connection.close()
 
     # The guard: the one way into the core, as long as the path has not ended.
@@ -426,7 +432,7 @@ class Path:
     async def _finish_connections(self) -> None:
         """Let what a connection has taken leave, and tell its other end that this was all."""
         async with UnwrappingNursery() as nursery:
-            for connection in self._connections:
+            for connection in self._connections.values():
                 nursery.start_soon(connection.finish)
 
     async def _wait_for_room(self, way: Way) -> None:
@@ -444,7 +450,7 @@ class Path:
         self._end = _End.DONE
         if self._refused is not None:
             cast("Way", self._refused.via).leave_queue(self)
-        belongings: list[Belonging] = [*self._connections, *self._ports, *self._belongings]
+        belongings: list[Belonging] = [*self._connections.values(), *self._ports, *self._belongings]
         for belonging in belongings:
             belonging.close()
         self._connections.clear()

@@ -1,0 +1,72 @@
+"""First contacts: checks from peers that nobody has told the server about.
+
+A peer that knows the server's address and certificate beforehand needs no signalling: it chooses a name for both sides
+and begins. That is how libp2p's webrtc-direct works. What the server's application does with it is its own affair.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import trio
+
+from trio_webrtc.core.contract import Address
+from trio_webrtc.shell.switchboard import Stranger
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstContact:
+    """Somebody asks for a name that no peer connection of the server has."""
+
+    local_ufrag: str
+    """The name that was asked for."""
+    remote_ufrag: str
+    """What the sender calls itself."""
+    remote_address: Address
+    transport: Literal["udp", "tcp"]
+    stranger: Stranger = field(repr=False)
+
+
+class FirstContacts(trio.abc.ReceiveChannel[FirstContact]):
+    """A bounded queue of those who knock; whoever knocks twice stands in it once."""
+
+    def __init__(self, max_waiting: int) -> None:
+        self.dropped = 0
+        """Those for whom there was no room. Peers repeat their checks, so that they come again."""
+        self._max_waiting: Final = max_waiting
+        self._waiting: dict[tuple[str, Address], FirstContact] = {}
+        self._is_closed = False
+        self._readers = trio.lowlevel.ParkingLot()
+
+    def put(self, contact: FirstContact) -> None:
+        """Let somebody stand in the queue, or drop them."""
+        key = contact.local_ufrag, contact.remote_address
+        if self._is_closed or (key not in self._waiting and len(self._waiting) >= self._max_waiting):
+            self.dropped += 1
+            return
+        self._waiting[key] = contact
+        self._readers.unpark()
+
+    def forget(self, local_ufrag: str) -> None:
+        """This name is known now: nobody has to be told of those who ask for it."""
+        for key in [known for known in self._waiting if known[0] == local_ufrag]:
+            del self._waiting[key]
+
+    async def receive(self) -> FirstContact:
+        """The one that has waited longest. Cancelling loses nothing. Raises EndOfChannel when the server has ended."""
+        await trio.lowlevel.checkpoint()
+        while not self._waiting:
+            if self._is_closed:
+                raise trio.EndOfChannel
+            await self._readers.park()
+        return self._waiting.pop(next(iter(self._waiting)))
+
+    def end(self) -> None:
+        """Nobody will knock any more."""
+        self._is_closed = True
+        self._waiting.clear()
+        self._readers.unpark_all()
+
+    async def aclose(self) -> None:
+        """Take no more."""
+        self.end()
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,50 @@
+"""The ways to the world of a peer that shares a server's ports with others."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from trio_webrtc.core.ice import Credentials
+from trio_webrtc.core.peer import PeerCore
+from trio_webrtc.shell.listening import TcpPlace, UdpPlace
+from trio_webrtc.shell.path import Path
+from trio_webrtc.shell.switchboard import Seat, Switchboard
+
+HIGHEST_PREFERENCE: Final = 65_535
+"""The local preference of the first address (RFC 8445 §5.1.2.1); the others follow in falling order."""
+
+
+class SharedPorts:
+    """One peer's share of some ports: its seat at their switchboard, which it leaves with the end of its path."""
+
+    def __init__(
+        self, switchboard: Switchboard, places: Sequence[UdpPlace | TcpPlace], path: Path, core: PeerCore
+    ) -> None:
+        self.seat: Seat = switchboard.seat(path, core)
+        path.own(self.seat)
+        self._places = places
+        self._path = path
+        self._core = core
+
+    @trio.lowlevel.enable_ki_protection
+    async def gather(self) -> None:
+        """Tell the core of every address, in the order in which the server was told of them."""
+        await trio.lowlevel.checkpoint()
+        bases = [base for place in self._places for base in place.bases()]
+        for index, base in enumerate(bases):
+            self._path.tell(
+                self._core.add_local_base,
+                base.via,
+                base.address,
+                local_preference=HIGHEST_PREFERENCE - index,
+                announced=base.announced,
+                beside_own=base.beside_own,
+                kind=base.kind,
+                now=trio.current_time(),
+            )
+        self._path.tell(self._core.end_of_local_bases, trio.current_time())
+
+    def know(self, credentials: Sequence[Credentials]) -> None:
+        """The peer may ask for this one by these names from now on."""
+        self.seat.know(credentials)
