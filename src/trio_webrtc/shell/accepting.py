@@ -309,8 +309,8 @@ class Reception(Generic[_T]):
         now = trio.current_time()
         if self._exhaustion is None:
             self._exhaustion = _Exhaustion(began=now, last_seen=now)
-            kept = f"keeps {len(self._register.admitted)} connections"
-            text = f"accepts nothing until there is room again ({os.strerror(error.errno or 0)}), {kept}"
+            kept = f"connections kept: {len(self._register.admitted)}"
+            text = f"accepts nothing until there is room again ({os.strerror(error.errno or 0)}); {kept}"
             self._reporter.report("exhausted", logging.WARNING, text)
         self._exhaustion.last_seen = now
 
