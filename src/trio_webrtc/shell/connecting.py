@@ -33,7 +33,7 @@ class ConnectingCore(Protocol):
 
 @trio.lowlevel.enable_ki_protection
 async def connect(path: Path, core: ConnectingCore, network: Network, wanted: ConnectionWanted) -> None:
-    """Open one connection, and give it to the path. To be run by `path.start_soon`; cancelling leaves nothing behind."""
+    """Open one connection for the path. To be run by `path.start_soon`; cancelling leaves nothing behind."""
     base_via, remote = wanted.base_via, wanted.remote_address
     assert isinstance(base_via, ActiveVia)
     error = f"no connection in {CONNECT_TIMEOUT:.0f} s"
