@@ -56,7 +56,7 @@ async def test_messages_go_both_ways():
 async def test_messages_of_many_tasks_arrive_whole_and_in_the_order_of_each_also_if_some_are_cancelled():
     rng = random.Random(seed := random.randrange(2**32))
     print(f"seed {seed}")
-    heard, sent = [], []
+    heard, sent, all_heard = [], [], trio.Event()
 
     async def listen(visitor):
         await visitor.welcome()
@@ -67,6 +67,7 @@ async def test_messages_of_many_tasks_arrive_whole_and_in_the_order_of_each_also
                     await trio.sleep(0.001)  # so that the queues are full now and then
         except EOFError:
             await visitor.stream.aclose()
+            all_heard.set()
 
     async def talk(signaling, name):
         for number in range(40):
@@ -81,6 +82,7 @@ async def test_messages_of_many_tasks_arrive_whole_and_in_the_order_of_each_also
             for name in range(20):
                 nursery.start_soon(talk, signaling, name)
         await signaling.aclose()
+        await all_heard.wait()
         assert sorted(heard) == sorted(sent)
         for name in range(20):
             mine = re.compile(f"{name} ")
