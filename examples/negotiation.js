@@ -1,0 +1,92 @@
+// Perfect negotiation (W3C webrtc-pc §10.7) in the browser: the other half of `trio_webrtc.signaling.negotiate()`.
+//
+// Both sides offer when they like. Where offers cross, the polite side gives way and the impolite one goes on as if it
+// had heard nothing. The messages are those of trio_webrtc.signaling: descriptions and `{candidate: ...}`, as
+// JSON.stringify makes them of the browser's own objects, and `{bye: "why"}`.
+
+/** One side's part in offer and answer, from when it is made until `stop()`. */
+export class Negotiation {
+  collisions = 0; // how often an offer came where one of ours was under way
+  #pc;
+  #polite;
+  #send;
+  #complain;
+  #listening = new AbortController();
+  #makingOffer = false;
+  #settingAnswer = false;
+  #ignoresOffer = false;
+
+  /**
+   * @param {RTCPeerConnection} pc - make it, then this, and then the first data channel or track.
+   * @param {object} options
+   * @param {boolean} options.polite - whether to give way when offers cross; of the two sides, one does.
+   * @param {(message: object) => void} options.send - takes every message to the other side, in order.
+   * @param {(error: Error) => void} [options.complain] - is told what went wrong, such as a message that cannot be followed.
+   */
+  constructor(pc, { polite, send, complain = console.error }) {
+    this.#pc = pc;
+    this.#polite = polite;
+    this.#send = send;
+    this.#complain = complain;
+    const { signal } = this.#listening;
+    pc.addEventListener("negotiationneeded", () => this.#offer().catch((error) => this.#fail(error)), { signal });
+    pc.addEventListener("icecandidate", ({ candidate }) => send({ candidate }), { signal });
+    pc.addEventListener("iceconnectionstatechange", () => pc.iceConnectionState === "failed" && pc.restartIce(), { signal });
+  }
+
+  /** Negotiate nothing more; the connection goes on. */
+  stop() {
+    this.#listening.abort();
+  }
+
+  /** Take a message of the other side's; to be called for each, in order. */
+  async receive(message) {
+    if (this.#listening.signal.aborted) return;
+    try {
+      if ("type" in message) await this.#takeDescription(message);
+      else if ("candidate" in message) await this.#takeCandidate(message.candidate);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #offer() {
+    try {
+      this.#makingOffer = true;
+      await this.#pc.setLocalDescription();
+      this.#send(this.#pc.localDescription.toJSON());
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  async #takeDescription(description) {
+    const pc = this.#pc;
+    const isOffer = description.type === "offer";
+    const isReady = !this.#makingOffer && (pc.signalingState === "stable" || this.#settingAnswer);
+    const collides = isOffer && !isReady;
+    if (collides) this.collisions += 1;
+    this.#ignoresOffer = collides && !this.#polite;
+    if (this.#ignoresOffer) return;
+
+    this.#settingAnswer = description.type === "answer";
+    await pc.setRemoteDescription(description); // takes back an offer of ours that is under way
+    this.#settingAnswer = false;
+    if (isOffer) {
+      await pc.setLocalDescription();
+      this.#send(pc.localDescription.toJSON());
+    }
+  }
+
+  async #takeCandidate(candidate) {
+    try {
+      await this.#pc.addIceCandidate(candidate);
+    } catch (error) {
+      if (!this.#ignoresOffer) throw error; // else it may be of the offer that is ignored
+    }
+  }
+
+  #fail(error) {
+    if (this.#pc.signalingState !== "closed") this.#complain(error);
+  }
+}
