@@ -79,6 +79,7 @@ async def test_both_sides_start_at_once(make_world: MakeWorld, autojump_clock, r
         assert descriptions(polite.said) == ["offer", "answer"]  # its own offer was ignored
         assert descriptions(impolite.said) == ["offer"]
         assert left.current_local_description.type == ("answer" if left_is_polite else "offer")
+        assert isinstance(polite.said[-1], SessionDescription), "all candidates are in the answer"
 
 
 @pytest.mark.parametrize("run", range(RUNS))
