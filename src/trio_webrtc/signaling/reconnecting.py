@@ -19,8 +19,10 @@ from trio_webrtc.errors import UsageError
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 from trio_webrtc.signaling.channel import ABNORMAL_CLOSURE, GOING_AWAY, NORMAL_CLOSURE, Signaling
-from trio_webrtc.signaling.client import SignalingFailedError, WebSocketUrl, open_websocket_signaling
+from trio_webrtc.signaling.client import SignalingFailedError, open_signaling_to
 from trio_webrtc.signaling.messages import MAX_MESSAGE_SIZE, SignalingMessage, check_message
+from trio_webrtc.signaling.target import WebSocketTarget
+from trio_webrtc.signaling.websocket import SessionSettings
 from trio_webrtc.subscriptions import Latest
 
 MAX_UNREAD_MESSAGES: Final = 64
@@ -108,21 +110,16 @@ async def open_reconnecting_signaling(
             not come back all at once.
 
     Raises:
-        UsageError: the URL is none of a WebSocket, or an ssl_context is given for `ws://`.
+        UsageError: as with `open_websocket_signaling()`; or a delay is not positive.
     """
-    WebSocketUrl.parse(url).check_context(ssl_context)
-    connect = partial(
-        open_websocket_signaling,
-        url,
-        ssl_context=ssl_context,
-        subprotocol=subprotocol,
-        headers=headers,
-        connect_timeout=connect_timeout,
+    target = WebSocketTarget.parse(url, ssl_context=ssl_context, subprotocol=subprotocol, headers=headers)
+    settings = SessionSettings(
         ping_interval=ping_interval,
         ping_timeout=ping_timeout,
         close_timeout=close_timeout,
         max_message_size=max_message_size,
     )
+    connect = partial(open_signaling_to, target, settings, connect_timeout=connect_timeout)
     async with keep_signaling_open(connect, first_delay=first_delay, max_delay=max_delay, rng=rng) as signaling:
         yield signaling
 

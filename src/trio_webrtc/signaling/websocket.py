@@ -18,11 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias, final
 
+import h11
 import trio
+import wsproto.utilities
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from trio_webrtc.core.contract import Address
-from trio_webrtc.errors import FailureReason, PeerError
+from trio_webrtc.errors import FailureReason, PeerError, UsageError
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery, is_only_cancelled
 from trio_webrtc.signaling.channel import ABNORMAL_CLOSURE, GOING_AWAY, NORMAL_CLOSURE, Signaling
@@ -57,7 +59,11 @@ _protected = trio.lowlevel.enable_ki_protection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
-    """How one connection is kept and ended."""
+    """How one connection is kept and ended.
+
+    Raises:
+        UsageError: a duration or the size is not positive.
+    """
 
     ping_interval: float = 20.0
     """Seconds between pings."""
@@ -67,6 +73,11 @@ class SessionSettings:
     """Seconds that the goodbye may take: sending what was accepted, and the closing handshake."""
     max_message_size: int = MAX_MESSAGE_SIZE
     """Characters in a message that is received."""
+
+    def __post_init__(self) -> None:
+        for name in ("ping_interval", "ping_timeout", "close_timeout", "max_message_size"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name}={getattr(self, name)!r}: it has to be more than 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,9 @@ class _Reader:
                     connection = await _shake_hands(self._shake_hands, nursery, self._transport)
                     task_status.started(connection)
         except Exception as error:
+            if isinstance(error, h11.ProtocolError | wsproto.utilities.ProtocolError) and connection is None:
+                # Also where the other side broke it: a client's reader goes on to refuse, which only a server can.
+                raise trio.BrokenResourceError("the other side does not speak WebSocket as it has to") from error
             if connection is None:
                 raise
             level = logging.WARNING if connection.closed is None else logging.DEBUG
@@ -164,7 +178,7 @@ async def _shake_hands(shake_hands: ShakeHands, nursery: trio.Nursery, transport
         connection = await shake_hands(nursery)
         watch.cancel_scope.cancel()
     if connection is None:
-        raise trio.BrokenResourceError("the other side ended the connection during the WebSocket handshake")
+        raise trio.BrokenResourceError("the connection ended during the WebSocket handshake")
     return connection
 
 
