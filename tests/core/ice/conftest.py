@@ -4,21 +4,59 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import pytest
+from aioice import stun as codec
 
 from trio_webrtc.core.contract import Address, Received, Transmit
-from trio_webrtc.core.ice import Agent, Credentials, IceSettings, LocalCandidateGathered, StateChanged, parse_candidate
+from trio_webrtc.core.ice import (
+    Agent,
+    AnyAgent,
+    BaseKind,
+    ConnectionReleased,
+    ConnectionWanted,
+    Credentials,
+    IceSettings,
+    LiteAgent,
+    LocalCandidateGathered,
+    StateChanged,
+    parse_candidate,
+)
 from trio_webrtc.core.stun import Message, MessageClass, Method
 from trio_webrtc.core.stun.message import ICE_CONTROLLED, ICE_CONTROLLING, PRIORITY, USE_CANDIDATE, USERNAME
 
 START = 1000.0
 
 
-class Side:
-    """An agent, what it has told so far, and its sockets (a via is the socket's address itself)."""
+class Listener(NamedTuple):
+    """The via of a passive TCP base."""
 
-    def __init__(self, world: "World", agent: Agent) -> None:
+    address: Address
+
+
+class Host(NamedTuple):
+    """The via of an active TCP base."""
+
+    host: str
+
+
+class Connection(NamedTuple):
+    """The via of one end of a TCP connection."""
+
+    local: Address
+    remote: Address
+
+    @property
+    def other_end(self) -> "Connection":
+        return Connection(self.remote, self.local)
+
+
+class Side:
+    """An agent, what it has told so far, and its sockets (a UDP socket's via is its address itself)."""
+
+    def __init__(self, world: "World", agent: AnyAgent) -> None:
         self.world, self.agent = world, agent
         self.events: list[object] = []
         self.untold: list[LocalCandidateGathered] = []
@@ -29,6 +67,21 @@ class Side:
         self.world.owner_of[address] = self
         self.agent.add_local_base(address, address, now=self.world.now, **options)
         return address
+
+    def listen(self, host: str, port: int, **options: object) -> Listener:
+        via = Listener((host, port))
+        self.world.owner_of[via] = self
+        self.agent.add_local_base(via, via.address, now=self.world.now, kind=BaseKind.TCP_PASSIVE, **options)
+        return via
+
+    def may_connect(self, host: str, **options: object) -> Host:
+        via = Host(host)
+        self.agent.add_local_base(via, (host, 0), now=self.world.now, kind=BaseKind.TCP_ACTIVE, **options)
+        return via
+
+    @property
+    def connections(self) -> list[Connection]:
+        return [via for via, side in self.world.owner_of.items() if side is self and isinstance(via, Connection)]
 
     def told(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
@@ -46,8 +99,13 @@ class Side:
             self.world.send(transmit)
         while (event := self.agent.poll_event()) is not None:
             self.events.append(event)
-            if isinstance(event, LocalCandidateGathered):
-                self.untold.append(event)
+            match event:
+                case LocalCandidateGathered():
+                    self.untold.append(event)
+                case ConnectionWanted(base_via, remote_address):
+                    self.world.connect_tcp(self, base_via, remote_address)
+                case ConnectionReleased(via):
+                    self.world.end_connection(via)
 
 
 class World:
@@ -58,13 +116,14 @@ class World:
         self.now = START
         self.latency, self.loss = latency, loss
         self.sides: list[Side] = []
-        self.owner_of: dict[Address, Side] = {}
+        self.owner_of: dict[Address | Listener | Connection, Side] = {}
         self.servers: dict[Address, Callable[[Address, bytes], bytes | None]] = {}
         self.passes: Callable[[Address, Address], bool] = lambda from_, to: True
         self.log: list[tuple[float, Address, Address, bytes]] = []
         self._outside_of: dict[Address, Address] = {}
         self._inside_of: dict[Address, Address] = {}
-        self._in_flight: list[tuple[float, int, Address, Address, bytes]] = []
+        self._in_flight: list[tuple[float, int, Callable[[], None]]] = []
+        self._ports = itertools.count(50_000)
         self._number = itertools.count()
 
     def side(self, *, controlling: bool, settings: IceSettings | None = None, **options: object) -> Side:
@@ -73,8 +132,19 @@ class World:
         self.sides.append(side)
         return side
 
+    def lite_side(self, settings: IceSettings | None = None, **options: object) -> Side:
+        rng = random.Random(self.rng.random())
+        side = Side(self, LiteAgent(rng=rng, settings=settings, **options))
+        self.sides.append(side)
+        return side
+
     def send(self, transmit: Transmit) -> None:
         from_, to = transmit.via, transmit.to
+        if isinstance(from_, Connection):
+            self.log.append((self.now, from_, to, transmit.data))
+            self._later(partial(self._deliver_by_tcp, from_, transmit.data))
+            return
+        assert not isinstance(from_, Listener | Host), "nothing can be sent by these"
         self.log.append((self.now, from_, to, transmit.data))
         if self.rng.random() >= self.loss and self.passes(from_, to):
             self.carry(from_, to, transmit.data)
@@ -85,8 +155,45 @@ class World:
 
     def carry(self, from_: Address, to: Address, data: bytes) -> None:
         """Have a datagram arrive after the latency of this world."""
-        from_ = self._outside_of.get(from_, from_)
-        heapq.heappush(self._in_flight, (self.now + self.latency, next(self._number), from_, to, data))
+        self._later(partial(self._deliver, self._outside_of.get(from_, from_), to, data))
+
+    def connect_tcp(self, side: Side, base_via: Host, remote: Address) -> None:
+        """Open a connection: a round trip until this side knows, half of one until the other does."""
+        local = (base_via.host, next(self._ports))
+        self._later(partial(self._accept, side, base_via, Connection(local, remote)))
+
+    def end_connection(self, via: Connection) -> None:
+        """One end closes; the other learns of it later."""
+        if self.owner_of.pop(via, None) is not None:
+            self._later(partial(self._lose, via.other_end))
+
+    def _accept(self, opener: Side, base_via: Host, end: Connection) -> None:
+        listener = self.owner_of.get(Listener(end.remote))
+        if listener is None or not self.passes(end.local, end.remote):
+            refuse = partial(opener.agent.report_connection_failure, base_via, end.remote, "refused")
+            self._later(lambda: refuse(self.now))
+            return
+        self.owner_of[end.other_end] = listener
+        listener.agent.add_connection(end.other_end, Listener(end.remote), end.local, self.now)
+        self._later(partial(self._connected, opener, base_via, end))
+
+    def _connected(self, opener: Side, base_via: Host, end: Connection) -> None:
+        if end.other_end in self.owner_of:
+            self.owner_of[end] = opener
+            opener.agent.add_connection(end, base_via, end.remote, self.now)
+
+    def _lose(self, via: Connection) -> None:
+        side = self.owner_of.pop(via, None)
+        if side is not None:
+            side.agent.remove_local_base(via, self.now)
+
+    def _deliver_by_tcp(self, from_: Connection, data: bytes) -> None:
+        side = self.owner_of.get(from_.other_end)
+        if side is not None and side.is_awake and self.passes(from_.local, from_.remote):
+            side.agent.receive_datagrams([Received(from_.other_end, from_.local, data)], self.now)
+
+    def _later(self, act: Callable[[], None]) -> None:
+        heapq.heappush(self._in_flight, (self.now + self.latency, next(self._number), act))
 
     def sent(self, kind: MessageClass, *, from_: Address | None = None, to: Address | None = None) -> list[Message]:
         """The messages of a class that were sent (whether or not they arrived)."""
@@ -111,15 +218,16 @@ class World:
                 return
             self.now = max(self.now, moment)
             while self._in_flight and self._in_flight[0][0] <= self.now:
-                self._deliver(*heapq.heappop(self._in_flight)[2:])
+                heapq.heappop(self._in_flight)[2]()
             for side in self.sides:
                 if side.is_awake and (timeout := side.agent.next_timeout()) is not None and timeout <= self.now:
                     side.agent.handle_timeout(self.now)
 
     def exchange_credentials(self) -> None:
         left, right = self.sides
-        left.agent.set_remote_credentials(right.agent.local_credentials, now=self.now)
-        right.agent.set_remote_credentials(left.agent.local_credentials, now=self.now)
+        for side, other in ((left, right), (right, left)):
+            credentials, lite = other.agent.local_credentials, other.agent.is_lite
+            side.agent.set_remote_credentials(credentials, now=self.now, lite=lite)
 
     def signal_candidates(self) -> None:
         """Tell each side what the other has gathered since the last time."""
@@ -182,6 +290,7 @@ class Peer:
         username: str | None = None,
         key: bytes | None = None,
         priority: int | None = 110 << 24,
+        extra: bytes = b"",
     ) -> bytes:
         """Send a check; return its transaction id."""
         ours = self.side.agent.local_credentials
@@ -201,7 +310,8 @@ class Peer:
             transaction_id=self._number.to_bytes(12, "big"),
             attributes=attributes,
         )
-        self.world.carry(self.address, to, request.encode(ours.key if key is None else key))
+        key = ours.key if key is None else key
+        self.world.carry(self.address, to, with_attribute(request.encode(key), extra, key))
         return request.transaction_id
 
     def receive(self, kind: MessageClass) -> list[Message]:
@@ -211,6 +321,17 @@ class Peer:
             data for data, message in zip(self.inbox, messages, strict=True) if message.message_class is not kind
         ]
         return [message for message in messages if message.message_class is kind]
+
+
+def with_attribute(message: bytes, attribute: bytes, key: bytes) -> bytes:
+    """A signed message with one more attribute, signed again."""
+    data = message[:-INTEGRITY_AND_FINGERPRINT] + attribute
+    data += b"\x00\x08\x00\x14" + codec.message_integrity(data, key)
+    data += b"\x80\x28\x00\x04" + codec.message_fingerprint(data).to_bytes(4, "big")
+    return codec.set_body_length(data, len(data) - codec.HEADER_LENGTH)
+
+
+INTEGRITY_AND_FINGERPRINT = 24 + 8
 
 
 @pytest.fixture

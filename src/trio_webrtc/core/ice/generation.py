@@ -97,7 +97,7 @@ class Generation:
         """A socket is gone, or a connection; if the chosen pair went with it, all others have another chance."""
         self._connecting.forget_base(via)
         if self.chosen is not None and self.chosen.via == via:
-            self._reopen(now)
+            self._lose(self.chosen, now)
         self.detach(via, now)
 
     def detach(self, via: Via, now: float) -> None:
@@ -123,7 +123,7 @@ class Generation:
         self._checks.abandon(pair)
         self.checklist.remove(pair)
         if pair is self.chosen:
-            self._reopen(now)
+            self._lose(pair, now)
 
     def take_connection(self, via: Via, base: Base, remote_address: Address, now: float) -> bool:
         """Have the pair that waits for this connection checked by it; say whether there is one."""
@@ -448,11 +448,16 @@ class Generation:
         self._choice_is_in_doubt = False
         self._stop_looking(pair)
 
-    def _reopen(self, now: float) -> None:
-        """The chosen pair is lost: all others have another chance."""
+    def _lose(self, chosen: CandidatePair, now: float) -> None:
+        """The chosen pair is gone: take another that the peer has nominated, or give all others another chance."""
         self.chosen = None
-        self.checklist.reopen()
         self._hopeful_since = now
+        others = (pair for pair in self.checklist.pairs if pair is not chosen and pair.state is PairState.SUCCEEDED)
+        nominated = next((pair for pair in others if pair.nominated_by_peer), None)
+        if nominated is not None and not self._role.controlling:
+            self._choose(nominated)
+        else:
+            self.checklist.reopen()
 
     def _stop_looking(self, chosen: CandidatePair) -> None:
         for stopped in self.checklist.conclude(chosen, for_good=self._role.controlling):
