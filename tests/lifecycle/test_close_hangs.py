@@ -144,7 +144,7 @@ async def test_an_idle_connection_ends_at_once_and_hardly_wakes_before(world: Wo
         await trio.sleep(1)
         with cancel_at_step(library_steps(), None) as silent:
             await trio.sleep(600)
-        assert silent.steps == 0, silent.latest
+        assert silent.steps == 0, (silent.latest, list(world.network.log)[-3:])
 
 
 async def test_a_look_up_that_never_ends_does_not_delay_the_end(world: World, autojump_clock):
