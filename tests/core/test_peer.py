@@ -32,11 +32,14 @@ APPLICATION_DATA, ALERT = 23, 21
 class Peer:
     """A core with one socket, whose `via` is its address, and what the core has told so far."""
 
-    def __init__(self, host: str, seed: int) -> None:
+    def __init__(self, host: str, seed: int, **settings: object) -> None:
         self.address = (host, 5000)
-        self.core = PeerCore(settings=PeerSettings(dtls_context=CONTEXT), rng=random.Random(seed), now=0.0)
+        self.core = PeerCore(settings=PeerSettings(dtls_context=CONTEXT, **settings), rng=random.Random(seed), now=0.0)
         self.events: list[object] = []
         self.sent: list[bytes] = []
+        self.add_bases()
+
+    def add_bases(self) -> None:
         self.core.add_local_base(self.address, self.address, local_preference=65535, announced=(), now=0.0)
         self.core.end_of_local_bases(0.0)
 
@@ -79,8 +82,8 @@ def unchanged(sdp: str) -> str:
 class PeerPair(Pair[Received]):
     """Two peers that have not exchanged descriptions yet."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self.a, self.b = Peer("10.0.0.1", 2 * seed + 1), Peer("10.0.0.2", 2 * seed + 2)
+    def __init__(self, seed: int = 0, *, a: Peer | None = None, b: Peer | None = None) -> None:
+        self.a, self.b = a or Peer("10.0.0.1", 2 * seed + 1), b or Peer("10.0.0.2", 2 * seed + 2)
         super().__init__(left=self.a.end(), right=self.b.end())
 
     def create(self, peer: Peer, label: str = "chat", **parameters: object) -> Channel:
