@@ -257,8 +257,8 @@ class ReconnectingSignaling(Signaling):
         """Close it, with the goodbye of the present connection. Harmless when it is closed already."""
         self._closed_here = True
         current = self._current
-        self._finish(code, reason)
         self._arrived.close()
+        self._finish(code, reason)
         if current is not None:
             await current.aclose(code, reason)
         self._cancel_scope.cancel()
