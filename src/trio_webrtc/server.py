@@ -96,7 +96,7 @@ async def open_webrtc_server(
             yield server
             await server.aclose()
         finally:
-            await server._close()
+            await server._close()  # noqa: ASYNC102 - shields itself, and is bounded by the peers' `close_timeout`
 
 
 @final
@@ -277,7 +277,7 @@ class WebRtcServer:
         try:
             await self._of_all_peers(PeerConnection._linger)
         finally:
-            await self._close()
+            await self._close()  # noqa: ASYNC102 - shields itself
 
     @_protected
     async def _close(self) -> None:
