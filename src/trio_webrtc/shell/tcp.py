@@ -134,7 +134,7 @@ class TcpConnection:
         try:
             return self._socket.send(data)
         except OSError as error:
-            self._failure = error
+            self._failure = OSError(error.errno, error.strerror)  # without the traceback, which leads back here
             self._unsent.clear()
             self._until_failure.cancel()
             raise
