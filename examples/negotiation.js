@@ -79,10 +79,11 @@ export class Negotiation {
   }
 
   async #takeCandidate(candidate) {
+    const isIgnored = this.#ignoresOffer; // now: once it has failed, the answer may be there already
     try {
       await this.#pc.addIceCandidate(candidate);
     } catch (error) {
-      if (!this.#ignoresOffer) throw error; // else it may be of the offer that is ignored
+      if (!isIgnored) throw error;
     }
   }
 

@@ -74,7 +74,7 @@ async def collide(browser: Browser, profile: Path, nursery: trio.Nursery, *, run
 
 
 def assert_collided(report: Any, runs: int, *, collisions: int) -> None:
-    assert report["trouble"] == []
+    assert not report["trouble"], "\n".join(report["trouble"])
     for role in ("polite", "impolite"):
         print(f"the page was {role}: {sum(report[role])} collisions in {len(report[role])} connections")
         assert len(report[role]) == runs // 2

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 import trio
@@ -236,7 +237,89 @@ async def test_two_sides_that_wait_to_be_heard_still_hear_each_other(make_world:
                 assert await channels[1].receive() == "here"
 
 
-async def test_signalling_that_comes_back_is_taken_up_with_an_ice_restart(world: World, autojump_clock):
+class Gated(Signaling):
+    """Signalling on which nothing gets away until it is opened."""
+
+    close_code = close_reason = remote_address = None
+
+    def __init__(self, inner: Signaling) -> None:
+        self.said: list[str] = []
+        self.open = trio.Event()
+        self._inner = inner
+
+    async def send(self, value: SignalingMessage) -> None:
+        await self.open.wait()
+        self.said.append(value.type if isinstance(value, SessionDescription) else "other")
+        await self._inner.send(value)
+
+    async def receive(self) -> SignalingMessage:
+        return await self._inner.receive()
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        await self._inner.aclose(code, reason)
+
+
+async def test_an_answer_is_said_before_an_offer_that_was_made_after_it(world: World, autojump_clock):
+    left_end, right_end = open_memory_signaling()
+    gated = Gated(left_end)
+    async with (
+        open_peer_connection(network=world.left) as left,
+        open_peer_connection(network=world.right) as right,
+        negotiate(left, gated, polite=True),
+        negotiate(right, right_end, polite=False),
+    ):
+        right.create_data_channel("any")
+        await trio.sleep(0.1)
+        left.restart_ice()
+        await trio.sleep(0.1)
+        gated.open.set()
+        with trio.fail_after(PATIENCE):
+            await wait_agreed(left, right)
+        assert [kind for kind in gated.said if kind != "other"] == ["answer", "offer"]
+
+
+async def test_signalling_that_comes_back_by_itself_is_taken_up_with_an_ice_restart(world: World, autojump_clock):
+    """As behind a server that only passes messages on: the other side has noticed nothing."""
+    far_end, relay_end = open_memory_signaling()
+    wires: list[Signaling] = []
+
+    async def relay(source: Signaling, sink: Signaling) -> None:
+        with suppress(trio.ClosedResourceError):
+            async for message in source:
+                await sink.send(message)
+
+    def connect() -> Signaling:
+        mine, theirs = open_memory_signaling()
+        wires.append(theirs)
+        nursery.start_soon(relay, theirs, relay_end)
+        return mine
+
+    async def relay_back() -> None:
+        async for message in relay_end:
+            await wires[-1].send(message)
+
+    async with (
+        trio.open_nursery() as nursery,
+        open_peer_connection(network=world.left) as left,
+        open_peer_connection(network=world.right) as right,
+        keep_signaling_open(connect, rng=random.Random(1)) as signaling,
+        negotiate(left, signaling, polite=True),
+        negotiate(right, far_end, polite=False),
+    ):
+        nursery.start_soon(relay_back)
+        left.create_data_channel("any")
+        with trio.fail_after(PATIENCE):
+            await wait_agreed(left, right)
+        before = ufrag(left.local_description)
+        await wires[-1].aclose(1001)
+        with trio.fail_after(PATIENCE):
+            while ufrag(left.local_description) == before:
+                await trio.sleep(0.1)
+            await wait_agreed(left, right)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_new_negotiation_of_an_old_connection_restarts_ice(world: World, autojump_clock):
     """As behind a server that keeps its sessions: it makes a new negotiation of the same connection."""
     server_ends, client_ends = trio.open_memory_channel[Signaling](1)
 
