@@ -1,0 +1,51 @@
+"""Several event loops at once, each with its own server: nothing is shared, so nothing of one is seen in another."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from ..test_globals import snapshot
+from .conftest import RUNS
+from .loops import Killed, Outcome, run_loop
+
+LOOPS, PEERS = (8, 10) if RUNS >= 100 else (4, 4)
+PROJECT = Path(__file__).parents[2]
+
+
+def test_loops_in_threads_share_nothing_and_outlive_one_that_is_killed():
+    """Founding case 3, C11, G1, G2: data is whole, timers fire on their own threads, also when another loop has died."""
+    before = snapshot()
+    outcomes = [Outcome(seed) for seed in range(LOOPS)]
+    threads = [
+        threading.Thread(target=run_loop, args=(o.seed, PEERS, o), kwargs={"kill_after": 1 if o.seed == 0 else None})
+        for o in outcomes
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    assert not any(thread.is_alive() for thread in threads)
+
+    killed, *others = outcomes
+    assert isinstance(killed.error, ExceptionGroup)
+    assert killed.error.subgroup(Killed) is not None
+    assert killed.error.split(Killed)[1] is None, "nothing else went wrong in the loop that was killed"
+    for outcome in others:
+        assert outcome.error is None
+        assert outcome.finished == PEERS
+        assert outcome.retransmitted > 0
+    assert all(len(outcome.threads) == 1 for outcome in outcomes)
+    assert len(set().union(*(outcome.threads for outcome in outcomes))) == LOOPS
+    assert snapshot() == before
+
+
+def test_loops_in_processes_do_not_disturb_each_other():
+    """The same as in threads, where even the interpreter is not shared."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.server.loops", str(seed), str(PEERS)], cwd=PROJECT, stdout=subprocess.PIPE
+        )
+        for seed in range(2)
+    ]
+    assert [process.communicate(timeout=300)[0] for process in processes] == [f"{PEERS}\n".encode()] * 2
