@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def test_loops_in_threads_share_nothing_and_outlive_one_that_is_killed():
-    """Founding case 3, C11, G1, G2: data is whole, timers fire on their own threads, also when another loop has died."""
+    """Founding case 3, C11, G1, G2: data is whole, timers fire on their threads, also when another loop has died."""
     before = snapshot()
     outcomes = [Outcome(seed) for seed in range(LOOPS)]
     threads = [
