@@ -13,7 +13,7 @@ from trio_webrtc.shell.framing import MAX_DATAGRAM, Deframer, frame
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.network import SocketOptions
 from trio_webrtc.shell.path import Path, open_path
-from trio_webrtc.shell.tcp import MAX_BYTES_PER_BATCH, MAX_UNSENT, TcpConnection
+from trio_webrtc.shell.tcp import MAX_BYTES_PER_BATCH, MAX_FRAMES_PER_BATCH, MAX_UNSENT, TcpConnection
 from trio_webrtc.testing import SocketClosed, StreamEnded, StreamReset, StreamSent, VirtualNetwork
 
 from .recording_core import GOODBYES, RecordingCore
@@ -191,30 +191,44 @@ async def test_what_somebody_else_has_read_comes_first(sockets, notebook, nurser
     assert notebook.datagrams == [b"first", b"second"]
 
 
-async def test_one_batch_is_bounded_and_the_rest_comes_with_the_next(sockets, notebook, nursery, autojump_clock):
-    left, _ = sockets
+class Full:
+    """A socket from which much can be read at once."""
+
+    def __init__(self, like, stream):
+        self.local_address, self.remote_address = like.local_address, like.remote_address
+        self._rest = stream
+
+    async def wait_readable(self):
+        await trio.lowlevel.checkpoint()
+
+    def receive(self):
+        data, self._rest = self._rest[:50_000], self._rest[50_000:]
+        return data
+
+
+async def test_one_batch_is_bounded_and_the_rest_comes_with_the_next(sockets, notebook, autojump_clock):
     stream = frame(bytes(998)) * 1000
-
-    class Full:
-        """A socket with much to read."""
-
-        local_address, remote_address = left.local_address, left.remote_address
-
-        def __init__(self):
-            self.rest = stream
-
-        async def wait_readable(self):
-            await trio.lowlevel.checkpoint()
-
-        def receive(self):
-            data, self.rest = self.rest[:50_000], self.rest[50_000:]
-            return data
-
-    await TcpConnection(Full()).serve(notebook)
+    await TcpConnection(Full(sockets[0], stream)).serve(notebook)
     sizes = [sum(len(received.data) + 2 for received in batch) for batch in notebook.batches]
     assert sum(sizes) == len(stream)
-    assert max(sizes) <= MAX_BYTES_PER_BATCH + 50_000 + 1000
+    assert max(sizes) <= MAX_BYTES_PER_BATCH + 50_000
     assert len(sizes) >= 3
+
+
+async def test_others_get_their_turns_between_many_small_frames(sockets, notebook, nursery, autojump_clock):
+    turns = []
+
+    async def take_turns():
+        while True:
+            turns.append(len(notebook.batches))
+            await trio.lowlevel.checkpoint()
+
+    nursery.start_soon(take_turns)
+    await TcpConnection(Full(sockets[0], frame(b"x") * 60_000)).serve(notebook)
+    nursery.cancel_scope.cancel()
+    assert len(notebook.datagrams) == 60_000
+    assert max(map(len, notebook.batches)) <= MAX_FRAMES_PER_BATCH
+    assert len(set(turns)) >= len(notebook.batches) // 2
 
 
 @pytest.mark.parametrize("network", ["kernel", "virtual"])

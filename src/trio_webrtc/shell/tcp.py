@@ -24,6 +24,9 @@ MAX_UNSENT: Final = 64 * 1024
 MAX_BYTES_PER_BATCH: Final = 256 * 1024
 """Bytes read, before they are worked on."""
 
+MAX_FRAMES_PER_BATCH: Final = 1024
+"""Frames handed on, before others get their turn."""
+
 
 class TcpConnection:
     """Owns one open connection until `close()`. It is the `via` of all that comes and goes by it.
@@ -77,20 +80,23 @@ class TcpConnection:
 
     async def _read(self, receiver: Receiver) -> None:
         unread, self._unread = self._unread, b""
-        self._hand_on(receiver, self._deframer.feed(unread))
-        with trio.CancelScope() as self._until_failure:
-            while not self._peer_has_ended and self._failure is None:
-                await self._socket.wait_readable()
-                self._hand_on(receiver, self._receive_frames())
-        while not self._peer_has_ended:  # though nothing can be sent, what the peer has said before is worth hearing
+        await self._hand_on(receiver, self._deframer.feed(unread))
+        while not self._peer_has_ended:
+            with trio.CancelScope() as self._until_failure:
+                await self._wait_readable()
+            await self._hand_on(receiver, self._receive_frames())
+
+    async def _wait_readable(self) -> None:
+        if self._failure is None:
+            await self._socket.wait_readable()
+        else:  # though nothing can be sent, what the peer has said before is worth hearing
             await trio.lowlevel.checkpoint()
-            self._hand_on(receiver, self._receive_frames())
 
     def _receive_frames(self) -> list[bytes]:
         """Take what has arrived, as much of it as makes one batch."""
         frames: list[bytes] = []
         room = MAX_BYTES_PER_BATCH
-        while room > 0:
+        while room > 0 and len(frames) < MAX_FRAMES_PER_BATCH:
             try:
                 data = self._socket.receive()
             except OSError:
@@ -104,9 +110,13 @@ class TcpConnection:
             room -= len(data)
         return frames
 
-    def _hand_on(self, receiver: Receiver, frames: Sequence[bytes]) -> None:
-        if frames and not self._is_closed:
-            receiver.receive([Received(self, self.remote_address, frame) for frame in frames])
+    async def _hand_on(self, receiver: Receiver, frames: Sequence[bytes]) -> None:
+        for start in range(0, len(frames), MAX_FRAMES_PER_BATCH):
+            if start:
+                await trio.lowlevel.checkpoint()  # many small frames are much work: others first
+            if not self._is_closed:
+                batch = frames[start : start + MAX_FRAMES_PER_BATCH]
+                receiver.receive([Received(self, self.remote_address, frame) for frame in batch])
 
     # Writing.
 
