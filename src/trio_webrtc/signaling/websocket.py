@@ -6,21 +6,18 @@ trio-websocket speaks the protocol. What it does not do by itself is done by how
 - It forgets them when a message is too large, so its own queue is none at all: what it has read is here at once.
 - A cancelled `send_message()` leaves half a frame behind, so only one task of ours calls it, which is cancelled when
   nothing matters any more.
-- It neither frees the TCP connection that the peer has ended, nor notices the end of one during the handshake.
-- An exception in its reader ends whatever nursery that runs in, so it runs in one that has nothing else in it.
+- It keeps the TCP connection that the peer has ended, so it is freed here as soon as that is known.
+- Its reader fails at times, and does not notice the end of a handshake: see `Reader`.
 """
 
-import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias, final
+from typing import Final, NoReturn, final
 
-import h11
 import trio
-import wsproto.utilities
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from trio_webrtc.core.contract import Address
@@ -36,6 +33,7 @@ from trio_webrtc.signaling.messages import (
     decode_message,
     encode_message,
 )
+from trio_webrtc.signaling.reader import Reader, ShakeHands
 from trio_webrtc.signaling.transport import LastingStream
 
 UNSUPPORTED_DATA: Final = 1003
@@ -48,11 +46,6 @@ MAX_UNREAD_BYTES: Final = 1024 * 1024
 
 MAX_UNSENT_MESSAGES: Final = 64
 """Messages accepted and not yet given to the network; `send()` waits while there are so many."""
-
-ShakeHands: TypeAlias = Callable[[trio.Nursery], Awaitable[WebSocketConnection]]
-"""Does the opening handshake, and has trio-websocket's reader run in the nursery, which is given nothing else."""
-
-_logger = logging.getLogger(__name__)
 
 _protected = trio.lowlevel.enable_ki_protection
 
@@ -120,7 +113,7 @@ async def open_websocket_session(
     settings = settings or SessionSettings()
     try:
         async with UnwrappingNursery() as nursery:
-            reader = _Reader(shake_hands, transport)
+            reader = Reader(shake_hands, transport)
             with trio.fail_at(handshake_deadline):
                 connection = await nursery.start(reader.run)
             reader.cancel_scope.shield = True  # not before: a start that is cancelled waits for what it has started
@@ -137,54 +130,6 @@ async def open_websocket_session(
                 reader.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(transport)  # noqa: ASYNC102 - which does not wait
-
-
-class _Reader:
-    """trio-websocket's reader, kept from everything else: what goes wrong in it, and what is cancelled around it.
-
-    The goodbye needs it, also when the scope is cancelled.
-    """
-
-    def __init__(self, shake_hands: ShakeHands, transport: LastingStream) -> None:
-        self.cancel_scope = trio.CancelScope()
-        self.done = trio.Event()
-        self._shake_hands = shake_hands
-        self._transport = transport
-
-    async def run(self, *, task_status: trio.TaskStatus[WebSocketConnection]) -> None:
-        connection = None
-        try:
-            with self.cancel_scope:
-                async with UnwrappingNursery() as nursery:
-                    connection = await _shake_hands(self._shake_hands, nursery, self._transport)
-                    task_status.started(connection)
-        except Exception as error:
-            if isinstance(error, h11.ProtocolError | wsproto.utilities.ProtocolError) and connection is None:
-                # Also where the other side broke it: a client's reader goes on to refuse, which only a server can.
-                raise trio.BrokenResourceError("the other side does not speak WebSocket as it has to") from error
-            if connection is None:
-                raise
-            level = logging.WARNING if connection.closed is None else logging.DEBUG
-            _logger.log(level, "The reader of a WebSocket connection ended with %r", error)
-        finally:
-            self.done.set()
-
-
-async def _shake_hands(shake_hands: ShakeHands, nursery: trio.Nursery, transport: LastingStream) -> WebSocketConnection:
-    """Do the handshake, or notice that the other side has ended: trio-websocket would wait on."""
-    connection = None
-    async with UnwrappingNursery() as watch:
-        watch.start_soon(_cancel_at_end, transport, watch.cancel_scope)
-        connection = await shake_hands(nursery)
-        watch.cancel_scope.cancel()
-    if connection is None:
-        raise trio.BrokenResourceError("the connection ended during the WebSocket handshake")
-    return connection
-
-
-async def _cancel_at_end(transport: LastingStream, cancel_scope: trio.CancelScope) -> None:
-    await transport.ended.wait()
-    cancel_scope.cancel()
 
 
 @final

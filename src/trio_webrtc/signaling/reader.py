@@ -1,0 +1,75 @@
+"""trio-websocket's reader, kept from everything else: from what goes wrong around it, and the other way round.
+
+An exception in it would end the nursery in which it runs, and all that runs there; so it has one of its own. Nor does
+it tell who waits for the end of the handshake that the connection has ended first.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import h11
+import trio
+import wsproto.utilities
+from trio_websocket import WebSocketConnection
+
+from trio_webrtc.shell.unwrapping import UnwrappingNursery
+from trio_webrtc.signaling.transport import LastingStream
+
+ShakeHands: TypeAlias = Callable[[trio.Nursery], Awaitable[WebSocketConnection]]
+"""Does the opening handshake, and has trio-websocket's reader run in the nursery, which is given nothing else."""
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Reader:
+    """The task in which one connection's reader runs."""
+
+    def __init__(self, shake_hands: ShakeHands, transport: LastingStream) -> None:
+        self.cancel_scope = trio.CancelScope()
+        """What ends it. To be shielded once it runs: the goodbye needs it, also when all around it is cancelled."""
+        self.done = trio.Event()
+        """Set when there is nothing left to read, or nobody to read it."""
+        self._shake_hands = shake_hands
+        self._transport = transport
+
+    async def run(self, *, task_status: trio.TaskStatus[WebSocketConnection]) -> None:
+        """Do the opening handshake, then read to the end; for `nursery.start()`, which gives the connection.
+
+        Raises:
+            trio.BrokenResourceError: the other side ended the connection during the handshake, or does not speak the
+                protocol. What else goes wrong in the handshake is raised as it is; what does later, is logged.
+        """
+        connection = None
+        try:
+            with self.cancel_scope:
+                async with UnwrappingNursery() as nursery:
+                    connection = await _shake_hands(self._shake_hands, nursery, self._transport)
+                    task_status.started(connection)
+        except Exception as error:
+            if isinstance(error, h11.ProtocolError | wsproto.utilities.ProtocolError) and connection is None:
+                # Also where the other side broke it: a client's reader goes on to refuse, which only a server can.
+                raise trio.BrokenResourceError("the other side does not speak WebSocket as it has to") from error
+            if connection is None:
+                raise
+            level = logging.WARNING if connection.closed is None else logging.DEBUG
+            _logger.log(level, "The reader of a WebSocket connection ended with %r", error)
+        finally:
+            self.done.set()
+
+
+async def _shake_hands(shake_hands: ShakeHands, nursery: trio.Nursery, transport: LastingStream) -> WebSocketConnection:
+    """Do the handshake, or notice that the other side has ended: trio-websocket would wait on."""
+    connection = None
+    async with UnwrappingNursery() as watch:
+        watch.start_soon(_cancel_at_end, transport, watch.cancel_scope)
+        connection = await shake_hands(nursery)
+        watch.cancel_scope.cancel()
+    if connection is None:
+        raise trio.BrokenResourceError("the connection ended during the WebSocket handshake")
+    return connection
+
+
+async def _cancel_at_end(transport: LastingStream, cancel_scope: trio.CancelScope) -> None:
+    await transport.ended.wait()
+    cancel_scope.cancel()
