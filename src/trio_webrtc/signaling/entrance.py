@@ -9,10 +9,11 @@ from functools import partial
 from typing import Final
 
 import trio
-from trio_websocket import WebSocketConnection, wrap_server_stream
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from trio_webrtc.shell.accepting import Guest, RefusedError
 from trio_webrtc.signaling.metering import ClientStream
+from trio_webrtc.signaling.reader import ShakeHands
 from trio_webrtc.signaling.request import (
     Answer,
     SignalingRequest,
@@ -23,7 +24,6 @@ from trio_webrtc.signaling.request import (
 )
 from trio_webrtc.signaling.sockets import ClientConnection
 from trio_webrtc.signaling.transport import LastingStream
-from trio_webrtc.signaling.websocket import ShakeHands
 
 ANSWER_TIMEOUT: Final = 1.0
 """Seconds in which a client has to take an answer and end the connection."""
@@ -75,11 +75,11 @@ class Entrance:
         stream = await self._secure(transport)
         request = None
         try:
-            request, unread = await read_request(stream, guest.remote_address)
+            request = await read_request(stream, guest.remote_address)
             if not self._asks_for_health(request):
                 self._check(request)
                 _admit(guest)
-                return self._client(request, unread, stream, transport)
+                return self._client(request, stream, transport)
             answer, refusal = self.health().answer(), None
         except UnansweredError as error:
             answer, refusal = error.answer, error
@@ -108,13 +108,11 @@ class Entrance:
         if status is not None:
             raise UnansweredError(Answer(status), "refused by the application")
 
-    def _client(
-        self, request: SignalingRequest, unread: bytes, stream: trio.abc.Stream, transport: LastingStream
-    ) -> Client:
+    def _client(self, request: SignalingRequest, stream: trio.abc.Stream, transport: LastingStream) -> Client:
         offered = request.tokens("sec-websocket-protocol")
         subprotocol = self.subprotocol if self.subprotocol in offered else None
         head = encode_handshake(request, subprotocol=subprotocol)
-        client_stream = ClientStream(stream, head=head, unread=unread)
+        client_stream = ClientStream(stream, head=head)
         return Client(partial(self._shake_hands, client_stream, subprotocol), client_stream, transport)
 
     async def _shake_hands(
@@ -123,7 +121,10 @@ class Entrance:
         request = await wrap_server_stream(
             nursery, stream, message_queue_size=0, max_message_size=self.max_message_size
         )
-        return await request.accept(subprotocol=subprotocol)
+        try:
+            return await request.accept(subprotocol=subprotocol)
+        except ConnectionClosed as closed:
+            raise trio.BrokenResourceError("it ended during the WebSocket handshake") from closed
 
 
 def _admit(guest: Guest) -> None:

@@ -66,17 +66,16 @@ class FrameMeter:
 
 
 class ClientStream(trio.abc.Stream):
-    """What trio-websocket reads of a client, and writes to it: first some bytes that are here already.
+    """What trio-websocket reads of a client, and writes to it: first the head of a request that is here already.
 
     When the client has sent too many frames that bring nothing, `flooded` is set, and what it sends from then on is
     thrown away until somebody closes the stream.
     """
 
-    def __init__(self, stream: trio.abc.Stream, *, head: bytes, unread: bytes) -> None:
+    def __init__(self, stream: trio.abc.Stream, *, head: bytes) -> None:
         self.flooded = trio.Event()
         self._stream = stream
         self._head = head
-        self._unread = unread
         self._meter = FrameMeter()
         self._allowance = float(MAX_IDLE_FRAMES_AT_ONCE)
         self._allowance_as_of = trio.current_time()
@@ -87,12 +86,7 @@ class ClientStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             head, self._head = self._head, b""
             return head
-        data: bytes | bytearray
-        if self._unread:
-            await trio.lowlevel.checkpoint()
-            data, self._unread = self._unread, b""
-        else:
-            data = await self._stream.receive_some(max_bytes)
+        data = await self._stream.receive_some(max_bytes)
         if not self._allows(self._meter.feed(data)):
             self.flooded.set()
             while data:

@@ -36,6 +36,8 @@ class SignalingRequest:
     """Names in lower case, and values; names may come more than once."""
     remote_address: Address
     http_version: str = "1.1"
+    is_followed: bool = False
+    """Whether more than the head has come already."""
 
     def header(self, name: str) -> str | None:
         """The value of a header field, several of one name joined by commas (RFC 9110 §5.3); None if it is missing."""
@@ -77,12 +79,12 @@ class UnansweredError(RefusedError):
     """The request is refused, and the client has yet to be told with what answer."""
 
     def __init__(self, answer: Answer, reason: str = "bad request") -> None:
-        super().__init__(reason, f"{answer.status} {answer.text}")
+        super().__init__(reason, f"{answer.status} {answer.text.strip()}")
         self.answer = answer
 
 
-async def read_request(stream: trio.abc.ReceiveStream, remote_address: Address) -> tuple[SignalingRequest, bytes]:
-    """Read the head of a request, and give what was read behind it as well.
+async def read_request(stream: trio.abc.ReceiveStream, remote_address: Address) -> SignalingRequest:
+    """Read the head of a request.
 
     Raises:
         UnansweredError: it is malformed or too large.
@@ -101,14 +103,14 @@ async def read_request(stream: trio.abc.ReceiveStream, remote_address: Address) 
         if not data:
             raise RefusedError("no request", "it ended before it had asked for anything")
         connection.receive_data(bytes(data))
-    request = SignalingRequest(
+    return SignalingRequest(
         method=event.method.decode(),
         target=event.target.decode(),
         headers=tuple((name.decode(), value.decode("latin-1")) for name, value in event.headers),
         remote_address=remote_address,
         http_version=event.http_version.decode(),
+        is_followed=bool(connection.trailing_data[0]),
     )
-    return request, connection.trailing_data[0]
 
 
 def check_wants_websocket(request: SignalingRequest) -> None:
@@ -121,6 +123,9 @@ def check_wants_websocket(request: SignalingRequest) -> None:
         raise UnansweredError(Answer(400, "A WebSocket begins with a GET of HTTP/1.1.\n"))
     if request.header("transfer-encoding") is not None or request.header("content-length") not in (None, "0"):
         raise UnansweredError(Answer(400, "The request for a WebSocket has no content.\n"))
+    if request.is_followed:
+        # RFC 6455 §4.1: the client has to wait for the answer; wsproto would lose what it has sent before.
+        raise UnansweredError(Answer(400, "The client of a WebSocket waits for the answer.\n"))
     if request.header("sec-websocket-version") != "13":
         # RFC 6455 §4.2.2 item 4: the answer says which versions are spoken here.
         raise UnansweredError(Answer(426, "The version is 13.\n", (("Sec-WebSocket-Version", "13"),)))

@@ -29,8 +29,11 @@ from trio_webrtc.signaling.websocket import (
 
 DEFAULT_LIMITS: Final = ReceptionLimits()
 
-_PEACEFUL: Final = frozenset((None, NORMAL_CLOSURE, GOING_AWAY, 1005))
-"""Close codes that nothing has to be said about: the handler or the client was done. 1005 stands for none at all."""
+_PEACEFUL: Final = frozenset((NORMAL_CLOSURE, GOING_AWAY, 1005))
+"""Close codes about which nothing has to be said; 1005 stands for none at all (RFC 6455 §7.4.1)."""
+
+_FIRST_OWN_CODE: Final = 3000
+"""RFC 6455 §7.4.2: what this code and those above it mean is for applications to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +220,8 @@ class SignalingServer:
                 await self._handle(signaling)
                 nursery.cancel_scope.cancel()
             code, reason = signaling.close_code, signaling.close_reason
-        if code not in _PEACEFUL:
-            raise RefusedError(f"ended with {code}", reason or "")
+        if code is not None and code < _FIRST_OWN_CODE and code not in _PEACEFUL:
+            raise RefusedError(f"ended with {code}", repr(reason))
 
     @trio.lowlevel.disable_ki_protection
     async def _handle(self, signaling: WebSocketSignaling) -> None:
