@@ -7,7 +7,6 @@ Outside of here an address is text and a port. A link-local one has the name of 
 
 import errno
 import ipaddress
-import os
 import socket
 from typing import Any, Final, TypeAlias
 
@@ -107,8 +106,3 @@ def scoped(host: str, interface: int) -> str:
         return f"{host}%{socket.if_indextoname(interface)}"
     except OSError:
         return f"{host}%{interface}"
-
-
-def os_error(number: int) -> OSError:
-    """What the kernel says."""
-    return OSError(number, os.strerror(number))

@@ -5,6 +5,7 @@ The kernel's implementation is `HOST_NETWORK` (host.py, with udp.py, tcp_sockets
 """
 
 import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -180,6 +181,11 @@ class Network(Protocol):
 
         If cancelled, nothing is left behind.
         """
+
+
+def os_error(number: int) -> OSError:
+    """What the system says by an error number."""
+    return OSError(number, os.strerror(number))
 
 
 def _numbers(*names: str) -> frozenset[int]:

@@ -6,7 +6,6 @@ a connection whose frames cannot all leave ends in a reset instead of a frame cu
 """
 
 import errno
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,7 +13,7 @@ import trio
 
 from trio_webrtc.core.contract import Received, Transmit
 from trio_webrtc.shell.framing import Deframer, frame_run
-from trio_webrtc.shell.network import TcpSocket
+from trio_webrtc.shell.network import TcpSocket, os_error
 from trio_webrtc.shell.port import Receiver, Sender
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 
@@ -132,7 +131,7 @@ class TcpConnection:
         try:
             frames = frame_run(run.data, run.segment_size)
         except OverflowError:
-            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE)) from None
+            raise os_error(errno.EMSGSIZE) from None
         taken = 0 if self._unsent else self._give(frames)
         if taken < len(frames):
             self._unsent += frames[taken:]

@@ -13,8 +13,8 @@ from typing import Final
 import trio
 
 from trio_webrtc.core.contract import Address
-from trio_webrtc.shell.kernel_sockets import SockAddr, open_socket, os_error, sockaddr_of, text_address
-from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, SocketOptions
+from trio_webrtc.shell.kernel_sockets import SockAddr, open_socket, sockaddr_of, text_address
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, SocketOptions, os_error
 
 READ_SIZE: Final = 64 * 1024
 """Bytes that one call reads at most."""

@@ -29,11 +29,11 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 import trio
 
 from trio_webrtc.core.contract import Address
-from trio_webrtc.shell.network import DEFAULT_OPTIONS, Interface, SocketOptions
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, Interface, SocketOptions, os_error
 from trio_webrtc.testing.link import Fate, Link
 from trio_webrtc.testing.log import DatagramSent, LogEntry, SocketClosed
 from trio_webrtc.testing.nat import MAPPING_LIFETIME, PORT_RESTRICTED, Mapping, NatKind, Translator
-from trio_webrtc.testing.virtual_socket import VirtualUdpSocket, header_size, is_wildcard, os_error
+from trio_webrtc.testing.virtual_socket import VirtualUdpSocket, header_size, is_wildcard
 from trio_webrtc.testing.virtual_tcp import VirtualTcpListener, VirtualTcpSocket, connect
 
 LOG_LENGTH: Final = 100_000

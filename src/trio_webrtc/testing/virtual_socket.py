@@ -3,14 +3,13 @@
 import errno
 import heapq
 import math
-import os
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
 from trio_webrtc.core.contract import MAX_RUN_BYTES, MAX_RUN_SEGMENTS, Address, split_run
-from trio_webrtc.shell.network import Arrival
+from trio_webrtc.shell.network import Arrival, os_error
 from trio_webrtc.testing.link import Fate
 from trio_webrtc.testing.waiter import Waiter
 
@@ -167,8 +166,3 @@ def is_wildcard(host: str) -> bool:
 def header_size(host: str) -> int:
     """The size of the headers of IPv4 (RFC 791 §3.1) or IPv6 (RFC 8200 §3), and of UDP (RFC 768)."""
     return (40 if ":" in host else 20) + 8
-
-
-def os_error(number: int) -> OSError:
-    """What the kernel says."""
-    return OSError(number, os.strerror(number))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_webrtc.core.contract import Address
+from trio_webrtc.shell.network import os_error
 from trio_webrtc.testing.log import LogEntry, SocketClosed, StreamEnded, StreamReset, StreamSent
-from trio_webrtc.testing.virtual_socket import os_error
 from trio_webrtc.testing.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ RETRANSMISSION_TIMEOUT: Final = 0.2
 """Seconds, after which what was lost is sent again."""
 
 CONNECT_RETRY: Final = 1.0
-"""Seconds, after which a connection that nobody answered is asked for again (RFC 6298 §2.1)."""
+"""Seconds, after which a connection that nobody answered is asked for again (RFC 6298 §2)."""
 
 CONNECT_TIMEOUT: Final = 120.0
 """Seconds, after which nobody will answer any more."""
@@ -58,7 +58,7 @@ class VirtualTcpSocket:
         self.local_address = local_address
         self.remote_address = remote_address
         self.peer: VirtualTcpSocket
-        """The other end, which who makes them both tells them."""
+        """The other end, told by whoever makes the two."""
         self.host = host
         self._incoming = incoming
         self._outgoing = outgoing
