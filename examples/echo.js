@@ -1,7 +1,12 @@
 // The browser's half of the echo example: one connection, a box to type in, and two measurements.
 //
+// It negotiates over a WebSocket; with `/?signalling=post` it posts one offer and takes one answer instead.
 // `/?auto=1&report=URL` does everything by itself (connect, echo, measure, close) and posts what it found to URL as
 // JSON, so that a test needs nothing but a browser.
+
+import { negotiateOver } from "./negotiation.js";
+
+const signalling = await (await fetch("/signalling")).json(); // the port at which the server takes WebSockets
 
 const PATIENCE = 15_000; // milliseconds until a step that should take moments counts as failed
 const HIGH_WATER = 1 << 20; // bytes the browser may hold for sending before we pause
@@ -17,6 +22,7 @@ class Connection extends EventTarget {
   steps = {}; // milliseconds from the start until each step was reached
   localCandidates = [];
   #started = performance.now();
+  #socket = null;
 
   constructor() {
     super();
@@ -36,15 +42,12 @@ class Connection extends EventTarget {
     this.channel.addEventListener("close", () => this.#lose());
   }
 
-  /** Offer, hand the offer over by HTTP, and wait until the channel is open. */
-  async connect() {
+  /** Come to an agreement with the server, and wait until the channel is open. */
+  async connect({ post }) {
     const opened = opening(this.channel);
     const lost = new Promise((_, reject) => this.addEventListener("lost", () => reject(this.#whyLost())));
     lost.catch(() => {}); // the race below may be over before it is lost
-    await this.pc.setLocalDescription();
-    await gatheringComplete(this.pc); // no trickling: the offer carries every candidate
-    this.#reach("offered");
-    await this.pc.setRemoteDescription(await exchange(this.pc.localDescription));
+    await Promise.race([post ? this.#exchange() : this.#negotiate(), lost]);
     this.#reach("answered");
     await Promise.race([
       within(PATIENCE, opened, "The server answered, but no connection came up. A firewall may stop UDP in between."),
@@ -53,6 +56,26 @@ class Connection extends EventTarget {
     this.#reach("reached"); // some browsers tell of the later step first
     this.#reach("secured");
     this.#reach("open");
+  }
+
+  /** Post the offer, and take the answer that comes in response. */
+  async #exchange() {
+    await this.pc.setLocalDescription();
+    await gatheringComplete(this.pc); // no trickling: the offer carries every candidate
+    this.#reach("offered");
+    await this.pc.setRemoteDescription(await exchange(this.pc.localDescription));
+  }
+
+  /** Negotiate over a WebSocket, now and for as long as there is something to say. */
+  async #negotiate() {
+    this.#socket = new WebSocket(`ws://${location.hostname}:${signalling.port}`);
+    const refused = new Promise((_, reject) => {
+      const complain = ({ message }) => reject(new Trouble(`The server did not come to an agreement: ${message}.`));
+      negotiateOver(this.#socket, this.pc, { polite: false, complain });
+    });
+    const offered = signalingState(this.pc, "have-local-offer").then(() => this.#reach("offered"));
+    const answered = offered.then(() => signalingState(this.pc, "stable"));
+    await within(PATIENCE, Promise.race([answered, refused]), "The server does not answer the offer.");
   }
 
   openChannel(label) {
@@ -80,6 +103,7 @@ class Connection extends EventTarget {
       await within(2_000, closed, "").catch(() => {});
     }
     this.pc.close();
+    this.#socket?.close();
     this.#lose();
   }
 
@@ -118,6 +142,10 @@ async function exchange({ sdp, type }) {
   }
   if (!response.ok) throw new Trouble(`The server turned the offer down: ${(await response.text()) || response.status}`);
   return response.json();
+}
+
+async function signalingState(pc, state) {
+  while (pc.signalingState !== state) await once(pc, "signalingstatechange");
 }
 
 async function gatheringComplete(pc) {
@@ -284,6 +312,7 @@ function readable(number) {
 // ── The page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const $ = (id) => document.getElementById(id);
+const parameters = new URLSearchParams(location.search);
 
 const page = {
   connection: null,
@@ -304,7 +333,7 @@ const page = {
     this.setState("connecting", "Connecting");
     const connection = (this.connection = new Connection());
     connection.addEventListener("step", ({ detail }) => this.showStep(detail, connection.steps[detail]));
-    await connection.connect();
+    await connection.connect({ post: parameters.get("signalling") === "post" });
     connection.addEventListener("lost", () => this.onLost(connection));
     this.setState("open", "Connected");
     $("route").textContent = await connection.route();
@@ -457,7 +486,6 @@ async function runAlone() {
   return found;
 }
 
-const parameters = new URLSearchParams(location.search);
 if (parameters.has("auto")) {
   const found = await runAlone();
   const report = parameters.get("report");

@@ -1,8 +1,10 @@
 """The echo server's client in Python: measures round trips and throughput over one data channel.
 
+    python examples/echo_client.py ws://127.0.0.1:8081
     python examples/echo_client.py http://127.0.0.1:8080
 
-Works with every echo server that takes offers as JSON by `POST /offer`.
+With a `ws` URL it negotiates over a WebSocket, where candidates follow as they are found; with an `http` URL it offers
+as JSON by `POST /offer`, with all candidates, and the response is the answer.
 """
 
 import argparse
@@ -12,7 +14,8 @@ import urllib.request
 
 import trio
 
-from trio_webrtc import DataChannel, SessionDescription, open_peer_connection
+from trio_webrtc import DataChannel, PeerConnection, SessionDescription, open_peer_connection
+from trio_webrtc.signaling import negotiate, open_websocket_signaling
 
 PINGS = 200
 SECONDS = 2.0
@@ -24,18 +27,31 @@ async def measure(url: str) -> None:
     """Connect to the echo server at `url`, measure, print what was found, and say goodbye."""
     async with open_peer_connection() as peer:
         channel = peer.create_data_channel("measurement")
-        await peer.set_local_description()
-        await peer.wait_gathering_complete()  # no trickling: the offer carries every candidate
-        assert peer.local_description is not None
-        await peer.set_remote_description(await exchange(url, peer.local_description))
-        with trio.fail_after(TIMEOUT):
-            await peer.wait_connected()
+        if url.startswith("ws"):
+            async with open_websocket_signaling(url) as signaling, negotiate(peer, signaling, polite=False):
+                await measure_channel(peer, channel)
+        else:
+            await exchange_descriptions(url, peer)
+            await measure_channel(peer, channel)
 
-        round_trips = await measure_round_trips(channel)
-        median, high = statistics.median(round_trips), statistics.quantiles(round_trips, n=20)[-1]
-        print(f"round trip: {median * 1e3:.2f} ms median, 95 of 100 within {high * 1e3:.2f} ms")
-        echoed, seconds = await measure_throughput(channel)
-        print(f"throughput: {echoed / seconds / 1e6:.1f} MB/s each way ({echoed / 1e6:.1f} MB in {seconds:.2f} s)")
+
+async def measure_channel(peer: PeerConnection, channel: DataChannel) -> None:
+    """Measure as soon as there is a connection."""
+    with trio.fail_after(TIMEOUT):
+        await peer.wait_connected()
+    round_trips = await measure_round_trips(channel)
+    median, high = statistics.median(round_trips), statistics.quantiles(round_trips, n=20)[-1]
+    print(f"round trip: {median * 1e3:.2f} ms median, 95 of 100 within {high * 1e3:.2f} ms")
+    echoed, seconds = await measure_throughput(channel)
+    print(f"throughput: {echoed / seconds / 1e6:.1f} MB/s each way ({echoed / 1e6:.1f} MB in {seconds:.2f} s)")
+
+
+async def exchange_descriptions(url: str, peer: PeerConnection) -> None:
+    """Offer by HTTP, and take the answer."""
+    await peer.set_local_description()
+    await peer.wait_gathering_complete()  # no trickling: the offer carries every candidate
+    assert peer.local_description is not None
+    await peer.set_remote_description(await exchange(url, peer.local_description))
 
 
 async def exchange(url: str, offer: SessionDescription) -> SessionDescription:
@@ -87,7 +103,7 @@ async def measure_throughput(channel: DataChannel) -> tuple[int, float]:
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description="Measure an echo server over a WebRTC data channel.")
-    parser.add_argument("url", nargs="?", default="http://127.0.0.1:8080", help="the server (default: %(default)s)")
+    parser.add_argument("url", nargs="?", default="ws://127.0.0.1:8081", help="the server (default: %(default)s)")
     trio.run(measure, parser.parse_args().url)
 
 

@@ -1,17 +1,20 @@
 """An echo server: it serves a page, and whatever the page sends over a WebRTC data channel comes back as it was.
 
-    python examples/echo_server.py [--host HOST] [--port PORT]
+    python examples/echo_server.py [--host HOST] [--port PORT] [--signalling-port PORT]
     python examples/echo_server.py --self-test
 
-A browser gets the page from `/` and posts its offer to `/offer`; the answer is the response. From then on the two talk
-over UDP. Every peer lives in the server's nursery: whatever ends the server closes every peer first, each with its
-goodbye, before the program exits.
+A browser gets the page from `/`. To find each other, the two negotiate over a WebSocket, on a port of its own that
+`/signalling` tells; or, in a single exchange, the browser posts its offer to `/offer`, and the answer is the response.
+From then on they talk over UDP. Every peer lives in the server's nursery: whatever ends the server closes every peer
+first, each with its goodbye, before the program exits.
 """
 
 import argparse
 import itertools
 import signal
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -32,6 +35,7 @@ from trio_webrtc import (
     WebRtcError,
     open_peer_connection,
 )
+from trio_webrtc.signaling import Signaling, negotiate, serve_websocket_signaling
 
 HERE = Path(__file__).parent
 MAX_PEERS = 100
@@ -39,26 +43,43 @@ CONNECT_TIMEOUT = 30.0
 """Seconds that a peer has from its offer until it is connected."""
 
 
-async def serve_echo(host: str, port: int, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve the page and everybody who posts an offer, until cancelled. Tells the page's address when it listens."""
+@dataclass(frozen=True)
+class Urls:
+    """Where a server is."""
+
+    page: str
+    signalling: str
+
+
+async def serve_echo(
+    host: str, port: int, signalling_port: int, *, task_status: trio.TaskStatus[Urls] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve the page, and everybody who asks for an echo, until cancelled. Tells its addresses when it listens."""
+    url_host = f"[{host}]" if ":" in host else host
     config = Config()
-    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    config.bind = [f"{url_host}:{port}"]
     config.loglevel = "WARNING"
+    names = (f"peer {number}" for number in itertools.count(1))
+
+    async def serve_signalled_peer(signaling: Signaling) -> None:
+        await negotiate_and_echo(next(names), signaling)
+
     async with trio.open_nursery() as nursery:
-        urls = await nursery.start(serve, web_application(nursery), config)
-        task_status.started(urls[0])
+        signalling = await nursery.start(serve_websocket_signaling, serve_signalled_peer, host, signalling_port)
+        signalling_port = signalling.addresses[0][1]
+        pages = await nursery.start(serve, web_application(nursery, names, signalling_port), config)
+        task_status.started(Urls(pages[0], f"ws://{url_host}:{signalling_port}"))
 
 
-def web_application(peers: trio.Nursery) -> Starlette:
-    """The HTTP side: two files, and `/offer`, which hands each offer over to the nursery that its peer will live in."""
-    numbers = itertools.count(1)
+def web_application(peers: trio.Nursery, names: Iterator[str], signalling_port: int) -> Starlette:
+    """The HTTP side: the page, and `/offer`, which hands each offer over to the nursery that its peer will live in."""
 
     async def answer_offer(request: Request) -> Response:
-        if len(peers.child_tasks) > MAX_PEERS:  # one of them is the web server
+        if len(peers.child_tasks) > MAX_PEERS + 1:  # two of them are servers
             return PlainTextResponse("too many peers are connected", status_code=503)
         try:
             offer = SessionDescription.from_dict(await request.json())
-            answer: SessionDescription = await peers.start(serve_peer, f"peer {next(numbers)}", offer)
+            answer: SessionDescription = await peers.start(serve_peer, next(names), offer)
         except (ValueError, WebRtcError) as error:  # no JSON, or no offer
             return PlainTextResponse(str(error), status_code=400)
         return JSONResponse(answer.as_dict())
@@ -69,11 +90,32 @@ def web_application(peers: trio.Nursery) -> Starlette:
         return FileResponse(HERE / "echo.html", headers=isolation)
 
     def script(request: Request) -> Response:
-        return FileResponse(HERE / "echo.js")
+        return FileResponse(HERE / request.url.path.removeprefix("/"))
+
+    def tell_signalling(request: Request) -> Response:
+        return JSONResponse({"port": signalling_port})
 
     return Starlette(
-        routes=[Route("/", page), Route("/echo.js", script), Route("/offer", answer_offer, methods=["POST"])]
+        routes=[
+            Route("/", page),
+            Route("/echo.js", script),
+            Route("/negotiation.js", script),
+            Route("/signalling", tell_signalling),
+            Route("/offer", answer_offer, methods=["POST"]),
+        ]
     )
+
+
+async def negotiate_and_echo(name: str, signaling: Signaling) -> None:
+    """Let a client of the signalling server negotiate, and echo until the peer is gone, with or without its WebSocket.
+
+    What goes wrong is this peer's trouble: the signalling server sees to that.
+    """
+    try:
+        async with open_peer_connection() as peer, negotiate(peer, signaling, polite=True):
+            await echo_to_peer(name, peer)
+    finally:
+        print(f"{name}: gone")
 
 
 async def serve_peer(name: str, offer: SessionDescription, *, task_status: trio.TaskStatus[SessionDescription]) -> None:
@@ -127,12 +169,13 @@ async def echo(channel: DataChannel) -> None:
             print(f"channel {channel.label!r} closed: {error}")
 
 
-async def run_until_interrupted(host: str, port: int) -> None:
+async def run_until_interrupted(host: str, port: int, signalling_port: int) -> None:
     """Serve until Ctrl-C or SIGTERM, which cancels the server's scope and with it every peer's."""
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            url = await nursery.start(serve_echo, host, port)
-            print(f"Open {url} in a browser. Ctrl-C closes every peer and ends the server.")
+            urls = await nursery.start(serve_echo, host, port, signalling_port)
+            print(f"Other programs find the signalling at {urls.signalling}.")
+            print(f"Open {urls.page} in a browser. Ctrl-C closes every peer and ends the server.")
             await anext(signals)
         nursery.cancel_scope.cancel()
 
@@ -140,7 +183,9 @@ async def run_until_interrupted(host: str, port: int) -> None:
 async def self_test() -> None:
     """Let the client of `echo_client.py` measure this server, both in one process."""
     async with trio.open_nursery() as nursery:
-        await echo_client.measure(await nursery.start(serve_echo, "127.0.0.1", 0))
+        urls = await nursery.start(serve_echo, "127.0.0.1", 0, 0)
+        for url in (urls.page, urls.signalling):
+            await echo_client.measure(url)
         nursery.cancel_scope.cancel()
 
 
@@ -149,6 +194,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Echo over WebRTC data channels, for browsers and other peers.")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve the page on (default: %(default)s)")
     parser.add_argument("--port", default=8080, type=int, help="port of the page, 0 for any (default: %(default)s)")
+    parser.add_argument(
+        "--signalling-port", default=8081, type=int, help="port of the signalling, 0 for any (default: %(default)s)"
+    )
     parser.add_argument("--self-test", action="store_true", help="connect to itself, measure, and exit")
     arguments = parser.parse_args()
     complaint = None
@@ -156,12 +204,13 @@ def main() -> None:
         if arguments.self_test:
             trio.run(self_test)
         else:
-            trio.run(run_until_interrupted, arguments.host, arguments.port)
+            trio.run(run_until_interrupted, arguments.host, arguments.port, arguments.signalling_port)
     except* OSError as errors:  # most likely the port is taken
         reason: BaseException = errors
         while isinstance(reason, BaseExceptionGroup):
             reason = reason.exceptions[0]
-        complaint = f"Cannot serve on {arguments.host}, port {arguments.port}: {reason}"
+        ports = f"ports {arguments.port} and {arguments.signalling_port}"
+        complaint = f"Cannot serve on {arguments.host}, {ports}: {reason}"
     sys.exit(complaint)
 
 

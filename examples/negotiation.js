@@ -91,3 +91,33 @@ export class Negotiation {
     if (this.#pc.signalingState !== "closed") this.#complain(error);
   }
 }
+
+/**
+ * Negotiate over a WebSocket, which may still be connecting, until it ends.
+ *
+ * A goodbye of the other side's is told to `complain` if it has a reason, and so is a WebSocket that does not open.
+ */
+export function negotiateOver(socket, pc, { polite, complain = console.error }) {
+  const unsent = [];
+  let wasOpen = false;
+  const send = (message) => {
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+    else if (socket.readyState === WebSocket.CONNECTING) unsent.push(message);
+  };
+  const negotiation = new Negotiation(pc, { polite, send, complain });
+  socket.addEventListener("open", () => {
+    wasOpen = true;
+    unsent.splice(0).forEach(send);
+  });
+  socket.addEventListener("message", ({ data }) => {
+    const message = JSON.parse(data);
+    if (!("bye" in message)) return negotiation.receive(message);
+    negotiation.stop();
+    if (message.bye) complain(new Error(message.bye));
+  });
+  socket.addEventListener("close", () => {
+    negotiation.stop();
+    if (!wasOpen) complain(new Error("the signalling server does not answer"));
+  });
+  return negotiation;
+}

@@ -15,10 +15,11 @@ STARTING_TIME = 20.0
 
 
 class EchoServerProcess:
-    """A running server: the address of its page, and what it prints."""
+    """A running server: the addresses of its page and of its signalling, and what it prints."""
 
     def __init__(self, process: trio.Process) -> None:
         self.url = ""
+        self.signalling_url = ""
         self._process = process
         self._printed = b""
 
@@ -47,7 +48,7 @@ class EchoServerProcess:
 async def open_echo_server() -> AsyncIterator[EchoServerProcess]:
     """Start the example on a free port; kill it, if it still runs, when the scope is left."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, str(EXAMPLES / "echo_server.py"), "--port", "0"],
+        [sys.executable, str(EXAMPLES / "echo_server.py"), "--port", "0", "--signalling-port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -56,6 +57,7 @@ async def open_echo_server() -> AsyncIterator[EchoServerProcess]:
         server = EchoServerProcess(process)
         with trio.fail_after(STARTING_TIME):
             greeting = await server.wait_printed(" in a browser")
+        server.signalling_url = greeting.split("signalling at ")[1].split()[0].removesuffix(".")
         server.url = greeting.split("Open ")[1].split()[0]
         yield server
     finally:

@@ -36,12 +36,12 @@ async def serve_reports(*, task_status: trio.TaskStatus[tuple[str, trio.MemoryRe
         task_status.started((urls[0], reports))
 
 
-async def run_page(browser: Browser, profile, nursery) -> dict[str, Any]:
+async def run_page(browser: Browser, profile, nursery, *, signalling: str = "websocket") -> dict[str, Any]:
     """Start the example and the browser on its page; give what the page reports."""
     report_url, reports = await nursery.start(serve_reports)
     with trio.fail_after(PATIENCE):
         async with open_echo_server() as server:
-            page = f"{server.url}/?auto=1&report={quote(report_url, safe='')}"
+            page = f"{server.url}/?auto=1&signalling={signalling}&report={quote(report_url, safe='')}"
             async with open_browser(browser, profile, page):
                 report = await reports.receive()
                 await server.wait_printed("peer 1: gone")
@@ -71,8 +71,10 @@ def firefox_program(require) -> str:
     return require(shutil.which("firefox-esr") or shutil.which("firefox"), "Firefox is not installed")
 
 
-async def test_chromium_runs_the_whole_page(chromium_program, tmp_path, nursery):
-    report = await run_page(chromium(chromium_program, shows_addresses=True), tmp_path, nursery)
+@pytest.mark.parametrize("signalling", ["websocket", "post"])
+async def test_chromium_runs_the_whole_page(chromium_program, tmp_path, nursery, signalling):
+    browser = chromium(chromium_program, shows_addresses=True)
+    report = await run_page(browser, tmp_path, nursery, signalling=signalling)
     assert_complete(report)
     assert not any(".local" in line for line in report["localCandidates"])
 
@@ -83,5 +85,6 @@ async def test_chromium_that_hides_its_addresses_is_reached_by_its_own_checks(ch
     assert all(".local" in line for line in report["localCandidates"])
 
 
-async def test_firefox_runs_the_whole_page(firefox_program, tmp_path, nursery):
-    assert_complete(await run_page(firefox(firefox_program), tmp_path, nursery))
+@pytest.mark.parametrize("signalling", ["websocket", "post"])
+async def test_firefox_runs_the_whole_page(firefox_program, tmp_path, nursery, signalling):
+    assert_complete(await run_page(firefox(firefox_program), tmp_path, nursery, signalling=signalling))

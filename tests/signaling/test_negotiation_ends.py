@@ -179,17 +179,18 @@ async def test_the_impolite_side_ignores_candidates_of_an_offer_that_it_ignores(
     """Whatever section they are of, and whether or not they say of which generation."""
     left_end, right_end = open_memory_signaling()
     async with open_peers(world) as (left, right), negotiate(left, left_end, polite=False) as negotiation:
-        left.create_data_channel("any")
-        right.create_data_channel("any")
-        await right.set_local_description()
-        while left.signaling_state == "stable":
-            await trio.lowlevel.checkpoint()
-        await right_end.send(right.local_description)
-        await right_end.send(IceCandidate("candidate:1 1 udp 1 10.0.0.9 9 typ host", "7", 7))
-        await right_end.send(IceCandidate("candidate:1 1 udp 1 10.0.0.9 9 typ host", "7", 7, "none"))
-        await right_end.send(IceCandidate("candidate:nonsense", "0", 0, "none"))
-        await right_end.send(IceCandidate(""))
-        await right.set_local_description(SessionDescription("rollback"))
+        async with negotiate(right, right_end, polite=True):
+            await talk(left, right)
+        left.restart_ice()
+        await trio.sleep(0.1)
+        assert left.signaling_state == "have-local-offer"
+        present = next(line for line in right.local_description.sdp.splitlines() if line.startswith("a=ice-ufrag:"))
+        await right_end.send(SessionDescription("offer", right.local_description.sdp))
+        for fragment in (present.partition(":")[2], "next", None):
+            await right_end.send(IceCandidate("candidate:1 1 udp 1 10.0.0.9 9 typ host", "7", 7, fragment))
+            await right_end.send(IceCandidate("candidate:nonsense", "0", 0, fragment))
+        await trio.sleep(1)
+        assert negotiation.reason is None
         async with negotiate(right, right_end, polite=True):
             await talk(left, right)
         assert negotiation.reason is None

@@ -134,12 +134,10 @@ class Negotiation:
     async def _take_up(self) -> None:
         """Go on where others left off: what either side said last may be lost, and the way to the peer, too.
 
-        The peer does the same, since its end of the signalling is new as well.
+        The peer does the same, since its end of the signalling is new as well: an offer of its own comes again.
         """
         async with self._turn:
             with suppress(trio.ClosedResourceError):  # the connection has ended
-                if self._connection.signaling_state == "have-remote-offer":
-                    await self._connection.set_remote_description(SessionDescription("rollback"))  # it will come again
                 self._connection.restart_ice()
             if self._connection.signaling_state == "have-local-offer" and not self._outbox.holds_description:
                 await self._describe()
