@@ -1,4 +1,4 @@
-"""One TCP connection as a way for datagrams, each in a frame of its own (RFC 4571, RFC 6544 §3).
+"""One TCP connection as a way for datagrams, each in a frame of its own (RFC 4571, RFC 6544).
 
 A frame is sent whole or not at all, whatever is cancelled meanwhile: sending is synchronous, and of a frame that the
 kernel took a part of, the rest stands first in line. So a peer that does not read costs a bounded amount of memory, and
