@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_webrtc.core.contract import Received
-from trio_webrtc.core.ice import Agent, AgentState, Credentials, parse_candidate
+from trio_webrtc.core.ice import (
+    Agent,
+    AgentState,
+    BaseKind,
+    ConnectionWanted,
+    Credentials,
+    LiteAgent,
+    parse_candidate,
+)
 from trio_webrtc.core.stun import Message, MessageClass, Method
 from trio_webrtc.core.stun.message import ICE_CONTROLLED, ICE_CONTROLLING, PRIORITY, USE_CANDIDATE, USERNAME
 
@@ -175,13 +183,19 @@ def test_a_timer_fired_early_or_twice_does_no_harm():
     assert drain(agent, 0.01) == 0
 
 
-@settings(deadline=None)
-@given(
-    st.lists(st.sampled_from(["base", "remove", "candidate", "end", "restart", "known", "check", "time"]), max_size=40)
+COMMANDS = (
+    *("base", "remove", "candidate", "end", "restart", "resume", "known", "unknown", "check", "forget", "time"),
+    *("active", "passive", "passive candidate", "connected", "refused"),
 )
-def test_commands_may_come_in_any_order(names):
-    agent = Agent(controlling=True, rng=random.Random(1))
+
+
+@settings(deadline=None, max_examples=200)
+@given(names=st.lists(st.sampled_from(COMMANDS), max_size=60), kind=st.sampled_from(["full", "lite"]))
+def test_commands_may_come_in_any_order(names, kind):
+    rng = random.Random(1)
+    agent = Agent(controlling=True, rng=rng) if kind == "full" else LiteAgent(rng=rng)
     now = 0.0
+    wanted = []
     for index, name in enumerate(names):
         via = f"via{index % 3}"
         match name:
@@ -196,6 +210,25 @@ def test_commands_may_come_in_any_order(names):
                 agent.end_of_local_bases(now)
             case "restart":
                 agent.restart(now)
+            case "resume":
+                agent.resume(now)
+            case "unknown":
+                agent.forget_remote(now)
+            case "forget":
+                agent.forget_address(via, THERE, now)
+            case "active":
+                agent.add_local_base(via, ("10.0.0.1", 0), now, kind=BaseKind.TCP_ACTIVE)
+            case "passive":
+                agent.add_local_base(via, ("10.0.0.1", 5), now, kind=BaseKind.TCP_PASSIVE)
+            case "passive candidate":
+                line = f"1 1 tcp 1 10.2.0.{index} 9 typ host tcptype passive"
+                agent.add_remote_candidate(parse_candidate(line), now)
+            case "connected":
+                base_via, address = wanted.pop() if wanted else (f"via{(index + 1) % 3}", THERE)
+                agent.add_connection(via, base_via, address, now)
+            case "refused":
+                base_via, address = wanted.pop() if wanted else (via, THERE)
+                agent.report_connection_failure(base_via, address, "refused", now)
             case "known":
                 agent.set_remote_credentials(Credentials.generate(random.Random(index)), now)
             case "check":
@@ -204,7 +237,15 @@ def test_commands_may_come_in_any_order(names):
             case "time":
                 now = agent.next_timeout() or now
                 agent.handle_timeout(now)
+        for event in iter(agent.poll_event, None):
+            if isinstance(event, ConnectionWanted):
+                wanted.append((event.base_via, event.remote_address))
         drain(agent, now)
+        assert agent.selected_pair is None or agent.state in {
+            AgentState.CONNECTED,
+            AgentState.COMPLETED,
+            AgentState.DISCONNECTED,
+        }
     agent.close()
     assert agent.next_timeout() is None
 

@@ -165,6 +165,7 @@ class LiteAgent(Endpoint):
             return
         now = self._read_clock(now)
         self._gatherer.remove_base(via)
+        self._take_back(via)  # so that it stands there once, as the latest
         self._retired.append(via)
         for path in [path for path in self._visits if path[0] == via]:
             self._forget(path)
@@ -395,7 +396,7 @@ class LiteAgent(Endpoint):
         return base
 
     def _take_back(self, via: Via) -> None:
-        """Something that was gone is there again."""
+        """Something that was gone may be there again."""
         if via in self._retired:
             self._retired.remove(via)
 
