@@ -21,6 +21,7 @@ class Peculiarity(enum.Enum):
     """What a stack does otherwise than its RFCs have it; see docs/interoperability.md."""
 
     FORGETS_UNREAD = "messages that it has acknowledged may be lost when the end follows at once"
+    REFUSES_ANSWERS = "now and then it refuses the candidates of a good answer, for it has no ICE transport any more"
     FORGETS_UNSENT = "its own last messages may be lost when it leaves"
     SWAPS_KINDS_OF_EMPTY = "it takes an empty text for empty binary, and the other way round"
     KNOWS_NO_END = "it says no goodbye, and does not tell its program of one"
@@ -28,6 +29,10 @@ class Peculiarity(enum.Enum):
     HAS_NO_CHANNEL_OPTIONS = "its channels are ordered and reliable and have no protocol"
     KNOWS_NO_LARGE_MESSAGES = "it does not send or take messages of much more than 64 KiB"
     TELLS_NO_ORDER = "it says ordered of an unordered channel that has another limit"
+
+
+LIBDATACHANNEL = (Peculiarity.FORGETS_UNREAD, Peculiarity.REFUSES_ANSWERS)
+"""Of all its bindings."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def aiortc(require) -> Stack:
 @pytest.fixture(scope="session")
 def libdatachannel(require) -> Stack:
     """By its Python binding, which wants its own Python, or else by its Node.js binding."""
-    stack = _python_stack("libdatachannel", PEER_PYTHONS, Peculiarity.FORGETS_UNREAD)
+    stack = _python_stack("libdatachannel", PEER_PYTHONS, *LIBDATACHANNEL)
     return require(
         stack or _node_datachannel(),
         "libdatachannel is missing: neither a Python (TRIO_WEBRTC_PEER_PYTHON, or one >= 3.12 on the PATH) has "
@@ -60,7 +65,7 @@ def libdatachannel(require) -> Stack:
 def aiolibdatachannel(require) -> Stack:
     """libdatachannel, by its binding for asyncio."""
     _skip_without_later_python()
-    stack = _python_stack("aiolibdatachannel", PEER_PYTHONS, Peculiarity.FORGETS_UNREAD)
+    stack = _python_stack("aiolibdatachannel", PEER_PYTHONS, *LIBDATACHANNEL)
     return require(stack, "no Python (TRIO_WEBRTC_PEER_PYTHON, or one >= 3.12 on the PATH) has aiolibdatachannel")
 
 
@@ -154,7 +159,7 @@ def _node_stack(package: str, script: Path, *arguments: str, peculiarities: Iter
 
 def _node_datachannel() -> Stack | None:
     script = PEERS / "node_datachannel_peer.mjs"
-    return _node_stack("node-datachannel", script, peculiarities=[Peculiarity.FORGETS_UNREAD])
+    return _node_stack("node-datachannel", script, peculiarities=LIBDATACHANNEL)
 
 
 def _w3c_stack(package: str, *peculiarities: Peculiarity) -> Stack | None:

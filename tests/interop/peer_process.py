@@ -18,6 +18,10 @@ LEAVING_TIME = 3.0
 """Seconds that a peer has for ending by itself when its input ends."""
 
 
+class PeerEndedError(AssertionError):
+    """The other stack's program has ended by itself."""
+
+
 class PeerProcess:
     """Tells the other stack what to do, and waits for what it reports."""
 
@@ -68,7 +72,7 @@ class PeerProcess:
         assert self._process.stdout is not None
         while (end := self._pending.find(b"\n")) < 0:
             if not (some := await self._process.stdout.receive_some()):
-                raise AssertionError(f"the peer ended (exit code {await self._process.wait()}); see its errors above")
+                raise PeerEndedError(f"the peer ended (exit code {await self._process.wait()}); see its errors above")
             self._pending += some
         self._unread.append(json.loads(self._pending[:end]))
         del self._pending[: end + 1]

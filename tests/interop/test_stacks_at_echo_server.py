@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
 from .conftest import Peculiarity, Stack
 from .echo_server_process import EchoServerProcess, open_echo_server
-from .peer_process import PATIENCE, PeerProcess, open_peer_process
+from .peer_process import PATIENCE, PeerEndedError, PeerProcess, open_peer_process
 
 SIZES = [0, 1, 1200, 16_384, 65_535]
 """In bytes; the last is the largest message that the smallest of the stacks has a buffer for."""
@@ -18,12 +18,21 @@ TEXTS = ["", "a", "Grüß Gott", "こんにちは", "👩‍🔬🌍", "𓂀" * 
 @asynccontextmanager
 async def client(stack: Stack) -> AsyncIterator[tuple[EchoServerProcess, PeerProcess]]:
     """The stack, which has posted its offer to a new server, with the channel "talk" open."""
-    async with open_echo_server() as server, open_peer_process(stack.command, stack.environment) as peer:
-        await peer.tell("open", label="talk")
-        await peer.tell("post", url=f"{server.url}/offer")
-        await peer.event("open", label="talk")
-        with trio.fail_after(2 * PATIENCE):
-            yield server, peer
+    for attempts_left in reversed(range(3 if Peculiarity.REFUSES_ANSWERS in stack.peculiarities else 1)):
+        async with AsyncExitStack() as resources:
+            server = await resources.enter_async_context(open_echo_server())
+            peer = await resources.enter_async_context(open_peer_process(stack.command, stack.environment))
+            await peer.tell("open", label="talk")
+            await peer.tell("post", url=f"{server.url}/offer")
+            try:
+                await peer.event("open", label="talk")
+            except PeerEndedError:
+                if attempts_left:
+                    continue
+                raise
+            with trio.fail_after(2 * PATIENCE):
+                yield server, peer
+            return
 
 
 async def test_what_a_stack_sends_to_the_echo_server_comes_back(stack):
