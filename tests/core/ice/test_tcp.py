@@ -214,7 +214,7 @@ def test_consent_by_tcp_is_asked_for_and_its_lack_is_noticed(meet_by_tcp):
 
 
 def test_a_peer_that_udp_reaches_is_spared_connections(new_world):
-    world = new_world()
+    world = new_world(latency=0.05)
     full, lite = world.side(controlling=True), world.lite_side()
     full.bind("10.0.0.1", 1001)
     full.may_connect(ACTIVE_HOST)
@@ -360,12 +360,14 @@ def test_a_peer_that_ends_every_connection_is_not_asked_for_one_without_end(new_
     fickle.listen(*PASSIVE)
     world.signal_candidates()
     world.exchange_credentials()
-    for _ in range(200):
-        world.run(0.1)
+    end = world.now + 20
+    while world.now < end:
+        world.run(end - world.now, until=lambda: active.agent.selected_pair is not None and bool(fickle.connections))
         for via in fickle.connections:
             world.end_connection(via)
             fickle.agent.remove_local_base(via, world.now)
-    assert len(active.told(ConnectionWanted)) <= 21
+        world.run(0.1)
+    assert 10 <= len(active.told(ConnectionWanted)) <= 21
 
 
 def test_a_connection_that_ends_before_its_check_is_answered_fails_the_pair(new_world):
@@ -383,6 +385,37 @@ def test_a_connection_that_ends_before_its_check_is_answered_fails_the_pair(new_
     (pair,) = active.agent.pairs_snapshot()
     assert (pair.state, pair.last_error) == (PairState.FAILED, "the connection has ended")
     assert len(active.told(ConnectionWanted)) == 1
+
+
+def test_where_none_is_left_the_dead_connection_is_let_go(meet_by_tcp):
+    world, active, passive = meet_by_tcp()
+    world.connect()
+    world.run(3)
+    dead = active.agent.selected_pair.via
+    world.passes = lambda from_, to: False
+    world.run(60)
+    assert active.states[-1] == passive.states[-1] == "failed"
+    assert [event.via for event in active.told(ConnectionReleased)] == [dead]
+    assert active.connections == []
+
+
+def test_a_connection_that_comes_when_another_pair_was_chosen_is_let_go_unused(new_world):
+    world = new_world(latency=0.05)
+    active, lite = world.side(controlling=True), world.lite_side()
+    base = active.may_connect(ACTIVE_HOST)
+    lite.listen(*PASSIVE)
+    slow = ("10.0.0.3", 443)
+    active.agent.add_remote_candidate(parse_candidate("9 1 tcp 1 10.0.0.3 443 typ host tcptype passive"), world.now)
+    connect = world.connect_tcp
+    world.connect_tcp = lambda side, via, remote: connect(side, via, remote) if remote != slow else None
+    world.connect(2)
+    world.run(1)
+    assert [event.remote_address for event in active.told(ConnectionWanted)] == [PASSIVE, slow]
+    world.log.clear()
+    active.agent.add_connection("late", base, slow, world.now)
+    world.run(1)
+    assert [event.via for event in active.told(ConnectionReleased)] == ["late"]
+    assert [via for _, via, _, _ in world.log if via == "late"] == []
 
 
 def test_a_connection_that_is_dead_without_a_word_is_replaced(meet_by_tcp):
