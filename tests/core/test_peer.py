@@ -350,6 +350,18 @@ def test_goodbyes_leave_innermost_first(connected, lingered):
     assert pair.a.core.next_timeout() is pair.b.core.next_timeout() is None
 
 
+def test_who_sends_again_after_lingering_says_goodbye_all_the_same(connected):
+    """A server lingers with all its peers at once, and ends them when the slowest is done; some go on meanwhile."""
+    pair, near, _ = connected
+    pair.a.core.finish_lingering()
+    pair.a.core.channels.send(near, "not acknowledged any more", pair.now)
+    pair.drain()
+    pair.a.sent.clear()
+    pair.a.core.close(pair.now)
+    pair.drain()
+    assert goodbyes(pair.a) == [APPLICATION_DATA, ALERT]
+
+
 def test_data_in_front_of_the_goodbye_is_delivered(connected):
     pair, near, far = connected
     pair.a.core.channels.send(near, "last words", pair.now)

@@ -451,7 +451,10 @@ class PeerCore:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def finish_lingering(self) -> None:
-        """All that was sent has been acknowledged: take leave with SHUTDOWN, which says so, instead of ABORT."""
+        """All that was sent has been acknowledged: take leave with SHUTDOWN, which says so, instead of ABORT.
+
+        If more is sent before the end, it is an ABORT all the same.
+        """
         self._may_shut_down = not self.has_unacknowledged
 
     def close(self, now: float) -> None:
@@ -476,8 +479,8 @@ class PeerCore:
     def _leave_association(self) -> None:
         assert isinstance(self.stage, Secured)
         session, association = self.stage.session, self.stage.association
-        if self._may_shut_down:
-            association.shutdown(self._now)
+        if self._may_shut_down and association.unacknowledged_total == 0:
+            association.shutdown(self._now)  # which would say nothing before the last acknowledgement
         else:
             association.abort("", self._now)
         self._last_words = association.poll_transmits(self._now, GOODBYE_PACKETS)
