@@ -4,6 +4,7 @@ A peer that knows the server's address and certificate beforehand needs no signa
 and begins. That is how libp2p's webrtc-direct works. What the server's application does with it is its own affair.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -12,10 +13,16 @@ import trio
 from trio_webrtc.core.contract import Address
 from trio_webrtc.shell.switchboard import Stranger
 
+_UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}")
+"""RFC 8839 §5.4. What is no name is not passed on: applications write names into descriptions."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstContact:
-    """Somebody asks for a name that no peer connection of the server has."""
+    """Somebody asks for a name that no peer connection of the server has.
+
+    The names are such as may stand in a description (RFC 8839 §5.4), whatever was in the check.
+    """
 
     local_ufrag: str
     """The name that was asked for."""
@@ -31,7 +38,8 @@ class FirstContacts(trio.abc.ReceiveChannel[FirstContact]):
 
     def __init__(self, max_waiting: int) -> None:
         self.dropped = 0
-        """Those for whom there was no room. Peers repeat their checks, so that they come again."""
+        """Those for whom there was no room, which come again, as peers repeat their checks; and those with names that
+        are none."""
         self._max_waiting: Final = max_waiting
         self._waiting: dict[tuple[str, Address], FirstContact] = {}
         self._is_closed = False
@@ -40,7 +48,9 @@ class FirstContacts(trio.abc.ReceiveChannel[FirstContact]):
     def put(self, contact: FirstContact) -> None:
         """Let somebody stand in the queue, or drop them."""
         key = contact.local_ufrag, contact.remote_address
-        if self._is_closed or (key not in self._waiting and len(self._waiting) >= self._max_waiting):
+        is_named = _UFRAG.fullmatch(contact.local_ufrag) and _UFRAG.fullmatch(contact.remote_ufrag)
+        has_room = key in self._waiting or len(self._waiting) < self._max_waiting
+        if self._is_closed or not is_named or not has_room:
             self.dropped += 1
             return
         self._waiting[key] = contact
