@@ -212,12 +212,23 @@ def test_a_peer_whose_address_has_changed_is_followed_once_the_old_one_is_silent
     world.run(5)
     moved.check(LITE, controlling=1)
     world.run(5)
-    assert lite.states[-1] == "disconnected"
     assert lite.agent.selected_pair.remote_address == peer.address
     moved.check(LITE, controlling=1)
     settled(world)
     assert lite.agent.selected_pair.remote_address == ELSEWHERE
-    assert lite.states[-1] == "connected"
+    assert lite.states == ["checking", "connected"], "the peer was heard all the while"
+
+
+def test_the_way_in_use_is_kept_as_long_as_the_peer_checks_it(visited, new_peer):
+    world, lite, peer = visited()
+    other = new_peer(lite, address=ELSEWHERE)
+    peer.check(LITE, controlling=1, nominate=True)
+    for _ in range(10):
+        world.run(5)
+        other.check(LITE, controlling=1)
+        peer.check(LITE, controlling=1)
+    assert lite.agent.selected_pair.remote_address == peer.address
+    assert len(lite.told(PairSelected)) == 1
 
 
 def test_an_attribute_for_renomination_is_nothing_to_stumble_over(visited):
@@ -250,7 +261,7 @@ def test_a_peer_that_stays_out_is_disconnected_and_then_failed(visited):
     assert lite.agent.selected_pair is None
     (lost,) = lite.told(ConsentLost)
     assert lost.silent_for == pytest.approx(30, abs=0.1)
-    assert "has not checked the way in use for 30 s" in lite.agent.describe_failure()
+    assert "has not checked any way to here for 30 s" in lite.agent.describe_failure()
     assert lite.agent.next_timeout() is None
 
 

@@ -24,7 +24,8 @@ class LiteModel(RuleBasedStateMachine):
         self.told = ()
         self.current, self.former = self.agent.local_credentials, None
         self.is_agreed = False
-        self.selected, self.last_check, self.has_chosen = None, 0.0, False
+        self.selected, self.has_chosen = None, False
+        self.last_check_there, self.last_check = 0.0, 0.0
         self.retired = []
 
     @initialize()
@@ -42,9 +43,10 @@ class LiteModel(RuleBasedStateMachine):
             return
         assert answer.message_class is MessageClass.RESPONSE
         assert answer.is_signed_with(used.key)
-        is_lost = self.selected is None or self.now - self.last_check >= SETTINGS.lite_silence
+        self.last_check = self.now
+        is_lost = self.selected is None or self.now - self.last_check_there >= SETTINGS.lite_silence
         if nominate or place == self.selected or (self.has_chosen and is_lost):
-            self.selected, self.last_check, self.has_chosen = place, self.now, True
+            self.selected, self.last_check_there, self.has_chosen = place, self.now, True
         if used is self.current:
             self.former = None
 

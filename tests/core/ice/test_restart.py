@@ -1,4 +1,4 @@
-from trio_webrtc.core.ice import ConsentLost, Credentials, GatheringCompleted, PairSelected
+from trio_webrtc.core.ice import ConsentLost, Credentials, CredentialsInUse, GatheringCompleted, PairSelected
 
 LEFT, RIGHT = ("10.0.0.1", 1001), ("10.0.0.2", 2002)
 
@@ -98,6 +98,9 @@ def test_a_hundred_restarts_leave_nothing_behind(new_connected_pair):
     assert left.agent.is_validated(LEFT, RIGHT)
     assert len(left.agent.local_candidates) == 1
     assert len(left.agent.pairs_snapshot()) == 1
+    names = [event.credentials for event in left.told(CredentialsInUse)]
+    assert max(map(len, names)) == 2, "B5: the old names are good until there is a way by the new ones"
+    assert names[-1] == (left.agent.local_credentials,)
 
 
 def test_a_socket_that_is_gone_takes_its_pairs_along_and_others_are_tried(new_world):

@@ -27,9 +27,9 @@ from trio_webrtc.core.stun.message import Message, MessageClass
 
 class _Timer(enum.Enum):
     SILENCE = enum.auto()
-    """The peer has not checked the selected pair for a while."""
+    """The peer has not checked for a while."""
     EXPIRY = enum.auto()
-    """It has not for so long that it is gone; or has not chosen any."""
+    """It has not for so long that it is gone; or it has not chosen a pair."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +50,7 @@ class _Visit:
     pair: CandidatePair
     credentials: Credentials
     """Those of ours that the peer has named there last."""
+    last_check: float
     nomination: bytes | None = None
     """The id of the check that chose this pair last. Repetitions of it choose nothing."""
 
@@ -120,7 +121,7 @@ class LiteAgent(Endpoint):
     def describe_failure(self) -> str:
         """Why there is no way to the peer: one paragraph."""
         if self._silent_for is not None:
-            return f"The peer has not checked the way in use for {self._silent_for:.0f} s."
+            return f"The peer has not checked any way to here for {self._silent_for:.0f} s."
         if self._current.remote_is_lite:
             return "Both sides are ICE-lite, so that neither looks for a way to the other."
         if self._visits:
@@ -214,7 +215,8 @@ class LiteAgent(Endpoint):
         now = self._read_clock(now)
         self._current.remote = credentials
         self._current.remote_is_lite = lite
-        self._await_peer(now)
+        if self._selected is None:
+            self._watch(now)
         self._settle(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
@@ -319,29 +321,27 @@ class LiteAgent(Endpoint):
         self._current.remote_is_lite = False  # or it would not check
         self._has_failed = False
         self._last_check = now
-        visit = self._visit_of(answer)
+        visit = self._visit_of(answer, now)
         visit.pair.requests_received += 1
         visit.pair.responses_sent += 1
         nominates = answer.check.nominating and transaction_id != visit.nomination
         if nominates:
             visit.nomination = transaction_id
-        if visit is self._selected:
-            self._watch(now)
-        elif nominates or self._is_in_need:
-            self._select(visit, now)
-        elif self._selected is None:
-            self._await_peer(now)
+        if visit is not self._selected and (nominates or self._is_in_need(now)):
+            self._select(visit)
+        self._watch(now)
 
-    @property
-    def _is_in_need(self) -> bool:
+    def _is_in_need(self, now: float) -> bool:
         """Whether any way on which the peer is heard is better than what there is.
 
         The peer has chosen, but what it chose is gone, or it is silent there: its address has changed, and many do not
         choose again then, for they cannot know that it has.
         """
-        return self._was_chosen_for and (self._selected is None or self._is_silent)
+        if self._selected is None:
+            return self._was_chosen_for
+        return now - self._selected.last_check >= self._settings.lite_silence
 
-    def _visit_of(self, answer: Accepted) -> _Visit:
+    def _visit_of(self, answer: Accepted, now: float) -> _Visit:
         """What is known of where this check came from; the peer's address may be new to us (RFC 8445 §7.3.1.3)."""
         received = answer.check.received
         path = received.via, received.from_
@@ -349,8 +349,8 @@ class LiteAgent(Endpoint):
         if visit is None:
             if len(self._visits) >= self._settings.max_validated:
                 del self._visits[next(old for old, known in self._visits.items() if known is not self._selected)]
-            visit = _Visit(self._new_pair(received, answer.check.priority), answer.addressed_to)
-        visit.credentials = answer.addressed_to
+            visit = _Visit(self._new_pair(received, answer.check.priority), answer.addressed_to, now)
+        visit.credentials, visit.last_check = answer.addressed_to, now
         self._visits[path] = visit
         return visit
 
@@ -402,7 +402,7 @@ class LiteAgent(Endpoint):
 
     # What becomes of it
 
-    def _select(self, visit: _Visit, now: float) -> None:
+    def _select(self, visit: _Visit) -> None:
         self._selected = visit
         self._was_chosen_for = True
         self._silent_for = None
@@ -410,19 +410,16 @@ class LiteAgent(Endpoint):
         if visit.credentials is self._current.local:
             # RFC 8445 §9: what the generation before has found is of no use any more.
             self._visits = {path: v for path, v in self._visits.items() if v.credentials is self._current.local}
-        self._watch(now)
         self._events.append(PairSelected(visit.pair))
 
     def _watch(self, now: float) -> None:
-        """The peer is there: begin to count its silence."""
+        """The peer is there, or is to come: begin to count its silence."""
         self._is_silent = False
-        self._timers.set(_Timer.SILENCE, now + self._settings.lite_silence)
-        self._timers.set(_Timer.EXPIRY, now + self._settings.consent_lifetime)
-
-    def _await_peer(self, now: float) -> None:
-        """Give the peer its time to choose."""
         if self._selected is None:
             self._timers.set(_Timer.EXPIRY, now + self._settings.trickle_patience)
+        else:
+            self._timers.set(_Timer.SILENCE, now + self._settings.lite_silence)
+            self._timers.set(_Timer.EXPIRY, now + self._settings.consent_lifetime)
 
     def _forget(self, path: tuple[Via, Address]) -> None:
         """Nothing is to be expected from there any more. If it was the way in use, the next check shows another."""
