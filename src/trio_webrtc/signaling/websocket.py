@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn, final
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.errors import FailureReason, PeerError, UsageError
@@ -116,6 +116,7 @@ async def open_websocket_session(
             reader = Reader(shake_hands, transport)
             with trio.fail_at(handshake_deadline):
                 connection = await nursery.start(reader.run)
+            await trio.lowlevel.checkpoint_if_cancelled()  # the reader is, too: there would be no answer to a goodbye
             reader.cancel_scope.shield = True  # not before: a start that is cancelled waits for what it has started
             signaling = WebSocketSignaling(connection, stream, transport, remote_address, settings, reader.done)
             nursery.start_soon(signaling.run)
@@ -136,9 +137,9 @@ async def open_websocket_session(
 class WebSocketSignaling(Signaling):
     """Signalling over one WebSocket; made by `open_websocket_signaling()` and `serve_websocket_signaling()`.
 
-    A ping is sent every `ping_interval` seconds, and a peer that does not answer for `ping_timeout` seconds is lost:
-    one that is gone, and one that does not read. What nobody receives here stops the sender in the end; while it does,
-    the peer's silence is not held against it.
+    A ping is sent every `ping_interval` seconds, and a peer that neither answers nor sends anything for `ping_timeout`
+    seconds is lost: one that is gone, and one that does not read. What nobody receives here stops the sender in the
+    end; while it does, the peer's silence is not held against it.
     """
 
     def __init__(
@@ -255,7 +256,7 @@ class WebSocketSignaling(Signaling):
         self._raise_why_lost()
 
     def _raise_why_lost(self) -> NoReturn:
-        end = self._end or self._verdict or _End(ABNORMAL_CLOSURE, "")
+        end = self._end or self._verdict or _end_of(self._connection.closed)
         reason = f": {end.reason}" if end.reason else ""
         raise trio.BrokenResourceError(f"the signalling has ended with {end.code}{reason}") from end.error
 
@@ -338,7 +339,7 @@ class WebSocketSignaling(Signaling):
                 text = await self._connection.get_message()
                 message = self._decode(text)
             except ConnectionClosed as closed:
-                await self._end_with(self._verdict or _end_of(closed))
+                await self._end_with(self._verdict or _end_of(closed.reason))
                 return
             except InvalidMessageError as error:
                 self._outbox.append(encode_message(Bye(str(error))))
@@ -360,8 +361,8 @@ class WebSocketSignaling(Signaling):
         while self._inbox_is_full:
             self._patience.deadline = math.inf
             await self._inbox_room.park()
-        if self._patience.deadline == math.inf:
-            self._patience.deadline = trio.current_time() + self._settings.ping_timeout
+        # Whoever has sent a message is there, and what it sends before its answer to a ping may take long to read.
+        self._patience.deadline = trio.current_time() + self._settings.ping_timeout
 
     async def _end_with(self, end: _End) -> None:
         if self._end is None:
@@ -397,7 +398,7 @@ class WebSocketSignaling(Signaling):
         self._verdict = _End(ABNORMAL_CLOSURE, why, PeerError(why, FailureReason.SIGNALING_FAILED))
 
 
-def _end_of(closed: ConnectionClosed) -> _End:
-    if closed.reason is None:
+def _end_of(reason: CloseReason | None) -> _End:
+    if reason is None:
         return _End(ABNORMAL_CLOSURE, "")
-    return _End(closed.reason.code, closed.reason.reason or "")
+    return _End(reason.code, reason.reason or "")
