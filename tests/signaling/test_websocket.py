@@ -279,6 +279,22 @@ async def test_a_server_that_answers_pings_is_kept():
         assert patience.cancelled_caught
 
 
+async def test_a_server_that_sends_is_kept_though_it_answers_no_ping():
+    async def talk(visitor):
+        await visitor.welcome()
+        for _ in range(20):
+            await visitor.say(encode_message(OFFER))
+            await trio.sleep(0.03)
+        await visitor.close()
+
+    async with (
+        open_server(talk) as url,
+        open_websocket_signaling(url, ping_interval=0.02, ping_timeout=0.3) as signaling,
+    ):
+        assert [message async for message in signaling] == [OFFER] * 20
+        assert signaling.close_code == 1000
+
+
 @pytest.mark.parametrize("reset", [False, True])
 async def test_leaving_does_not_wait_for_a_server_that_said_goodbye_and_keeps_the_connection(reset):
     for _ in range(RUNS // 10):
