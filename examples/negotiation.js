@@ -121,3 +121,16 @@ export function negotiateOver(socket, pc, { polite, complain = console.error }) 
   });
   return negotiation;
 }
+
+/**
+ * Have the browser find its addresses, which it then knows until the page is left; to be awaited once, before offers
+ * can cross. For Chromium: a connection whose offer was taken back before that never has any candidates.
+ */
+export async function findAddresses() {
+  const pc = new RTCPeerConnection();
+  pc.createDataChannel("none");
+  const found = new Promise((resolve) => pc.addEventListener("icecandidate", resolve, { once: true }));
+  await pc.setLocalDescription();
+  await found;
+  pc.close();
+}
