@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from trio_webrtc.core.contract import Address, Via
 from trio_webrtc.core.ice.addresses import parse_ip, without_scope
@@ -20,9 +21,9 @@ class BaseKind(enum.Enum):
     """An address of this host from which connections are opened; each of them is a way of its own."""
 
 
-_TCP_TYPES: dict[BaseKind, TcpType] = {BaseKind.TCP_PASSIVE: "passive", BaseKind.TCP_ACTIVE: "active"}
+_TCP_TYPES: Final[dict[BaseKind, TcpType]] = {BaseKind.TCP_PASSIVE: "passive", BaseKind.TCP_ACTIVE: "active"}
 
-DISCARD_PORT = 9
+DISCARD_PORT: Final = 9
 """Stands in an active candidate for the port that each of its connections will have (RFC 6544 §4.5)."""
 
 

@@ -76,8 +76,8 @@ class LiteAgent(Endpoint):
         self._visits: dict[tuple[Via, Address], _Visit] = {}
         """In the order of the latest checks, the oldest first."""
         self._selected: _Visit | None = None
-        self._was_chosen_for = False
-        """The peer has made a choice, whatever has become of it."""
+        self._peer_has_chosen = False
+        """Whatever has become of the pair that it has chosen."""
         self._has_failed = False
         self._is_silent = False
         self._last_check = 0.0
@@ -246,7 +246,7 @@ class LiteAgent(Endpoint):
         self._current = _Generation(credentials or Credentials.generate(self._rng))
         self._has_failed = False
         self._silent_for = None
-        self._was_chosen_for = self._selected is not None
+        self._peer_has_chosen = self._selected is not None
         self._gatherer.restart(now)
         self._settle(now)
 
@@ -338,7 +338,7 @@ class LiteAgent(Endpoint):
         choose again then, for they cannot know that it has.
         """
         if self._selected is None:
-            return self._was_chosen_for
+            return self._peer_has_chosen
         return now - self._selected.last_check >= self._settings.lite_silence
 
     def _visit_of(self, answer: Accepted, now: float) -> _Visit:
@@ -404,7 +404,7 @@ class LiteAgent(Endpoint):
 
     def _select(self, visit: _Visit) -> None:
         self._selected = visit
-        self._was_chosen_for = True
+        self._peer_has_chosen = True
         self._silent_for = None
         visit.pair.nominated = True
         if visit.credentials is self._current.local:
