@@ -8,16 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
+from OpenSSL import SSL
 
-from trio_webrtc import DataChannel, PeerConnection
+from trio_webrtc import DataChannel, PeerConnection, WebRtcServer
 from trio_webrtc.core.dtls import Session
-from trio_webrtc.core.ice import Agent
+from trio_webrtc.core.ice import Agent, LiteAgent
 from trio_webrtc.core.peer import PeerCore
 from trio_webrtc.core.sctp import Association
+from trio_webrtc.shell.accepting import Guest
 from trio_webrtc.shell.path import Path
 from trio_webrtc.shell.port import Port
+from trio_webrtc.shell.switchboard import Seat
+from trio_webrtc.shell.tcp import TcpConnection
 
-WATCHED = (PeerConnection, DataChannel, PeerCore, Agent, Session, Association, Path, Port)
+WATCHED = (
+    *(PeerConnection, DataChannel, PeerCore, Agent, LiteAgent, Session, SSL.Connection, Association),
+    *(WebRtcServer, Seat, Guest, Path, Port, TcpConnection),
+)
 
 
 def tasks() -> int:
@@ -40,13 +47,22 @@ def watched_objects() -> list[weakref.ref]:
 
 
 @contextmanager
-def nothing_stays_behind() -> Iterator[None]:
-    """Asserts that tasks, threads, descriptors and objects are afterwards what they were before."""
+def no_objects_stay_behind() -> Iterator[None]:
+    """Asserts that threads, descriptors and objects are afterwards what they were before."""
     gc.collect()
-    before = tasks(), threading.active_count(), descriptors()
+    before = threading.active_count(), descriptors()
     known = {id(reference()) for reference in watched_objects()}
     yield
     gc.collect()
     left = [reference() for reference in watched_objects() if id(reference()) not in known]
     assert not left, f"left behind: {left}"
-    assert (tasks(), threading.active_count(), descriptors()) == before
+    assert (threading.active_count(), descriptors()) == before
+
+
+@contextmanager
+def nothing_stays_behind() -> Iterator[None]:
+    """Asserts that tasks, too, are afterwards what they were before."""
+    before = tasks()
+    with no_objects_stay_behind():
+        yield
+    assert tasks() == before
