@@ -6,12 +6,12 @@ every input may come in any order. It sends and receives STUN only; data takes t
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
 from trio_webrtc.core.contract import Address, Received, Via, earliest
 from trio_webrtc.core.ice.answering import Refused, answer_request
-from trio_webrtc.core.ice.base import BaseKind
+from trio_webrtc.core.ice.base import Base, BaseKind
 from trio_webrtc.core.ice.candidate import Candidate
 from trio_webrtc.core.ice.credentials import Credentials
 from trio_webrtc.core.ice.endpoint import Endpoint
@@ -103,34 +103,6 @@ class Agent(Endpoint):
         self._told_role = controlling
         self._follow_role()
         self._settle(self._read_clock(now))
-
-    def add_local_base(
-        self,
-        via: Via,
-        address: Address,
-        now: float,
-        *,
-        local_preference: int = 65535,
-        announced: Sequence[str] = (),
-        kind: BaseKind = BaseKind.UDP,
-        beside_own: bool = False,
-    ) -> None:
-        """Offer a socket to the peer: under its own address, or those announced for it, or both (`beside_own`)."""
-        if self._is_closed or via in self._gatherer.bases:
-            return
-        now = self._read_clock(now)
-        base = self._new_base(
-            via,
-            address,
-            kind=kind,
-            local_preference=local_preference,
-            announced=announced,
-            beside_own=beside_own,
-        )
-        self._gatherer.add_base(base, now)
-        for generation in self._alive():
-            generation.add_base(base)
-        self._settle(now)
 
     def remove_local_base(self, via: Via, now: float) -> None:
         """A socket is gone, or a connection, and its pairs with it; if one was in use, the others are tried again."""
@@ -293,7 +265,12 @@ class Agent(Endpoint):
             self._in_use.consent.handle_timeout(now)
         self._settle(now)
 
-    # Datagrams
+    # Bases and datagrams
+
+    def _take_up(self, base: Base, now: float) -> None:
+        self._gatherer.add_base(base, now)
+        for generation in self._alive():
+            generation.add_base(base)
 
     def _listens_on(self, via: Via) -> bool:
         return via in self._gatherer.bases

@@ -55,6 +55,35 @@ class Endpoint(ABC):
         """All of this generation, also those that the peer is not told of (peer-reflexive)."""
         return tuple(self._gatherer.candidates())
 
+    def add_local_base(
+        self,
+        via: Via,
+        address: Address,
+        now: float,
+        *,
+        local_preference: int = 65535,
+        announced: Sequence[str] = (),
+        kind: BaseKind = BaseKind.UDP,
+        beside_own: bool = False,
+    ) -> None:
+        """Offer a socket to the peer: under its own address, or those announced for it, or both (`beside_own`).
+
+        Active TCP bases are left alone by a lite agent.
+        """
+        if self._is_closed or via in self._gatherer.bases:
+            return
+        now = self._read_clock(now)
+        base = self._new_base(
+            via,
+            address,
+            kind=kind,
+            local_preference=local_preference,
+            announced=announced,
+            beside_own=beside_own,
+        )
+        self._take_up(base, now)
+        self._settle(now)
+
     def end_of_local_bases(self, now: float) -> None:
         """There will be no more: gathering is complete when the STUN servers have answered, or had their time."""
         if self._is_closed:
@@ -98,6 +127,10 @@ class Endpoint(ABC):
     # What each kind does in its own way
 
     @abstractmethod
+    def _take_up(self, base: Base, now: float) -> None:
+        """Use a new base."""
+
+    @abstractmethod
     def _listens_on(self, via: Via) -> bool:
         """Whether what comes by this way is for us."""
 
@@ -127,9 +160,9 @@ class Endpoint(ABC):
         via: Via,
         address: Address,
         *,
-        kind: BaseKind = BaseKind.UDP,
+        kind: BaseKind,
         local_preference: int,
-        announced: Sequence[str],
+        announced: Sequence[str] = (),
         beside_own: bool = False,
     ) -> Base:
         transport = "udp" if kind is BaseKind.UDP else "tcp"

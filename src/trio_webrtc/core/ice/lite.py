@@ -8,7 +8,6 @@ checks are here: where they stay out, the peer is gone.
 import enum
 import random
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -129,36 +128,6 @@ class LiteAgent(Endpoint):
         return "The peer has not come: no authenticated check has arrived at this ICE-lite side."
 
     # Commands: our sockets
-
-    def add_local_base(
-        self,
-        via: Via,
-        address: Address,
-        now: float,
-        *,
-        local_preference: int = 65535,
-        announced: Sequence[str] = (),
-        kind: BaseKind = BaseKind.UDP,
-        beside_own: bool = False,
-    ) -> None:
-        """Offer a socket to the peer: under its own address, or those announced for it, or both (`beside_own`).
-
-        Active TCP bases are left alone: a lite agent opens no connections (RFC 6544 §4.4).
-        """
-        if self._is_closed or via in self._gatherer.bases or kind is BaseKind.TCP_ACTIVE:
-            return
-        now = self._read_clock(now)
-        base = self._new_base(
-            via,
-            address,
-            kind=kind,
-            local_preference=local_preference,
-            announced=announced,
-            beside_own=beside_own,
-        )
-        self._take_back(via)
-        self._gatherer.add_base(base, now)
-        self._settle(now)
 
     def remove_local_base(self, via: Via, now: float) -> None:
         """A socket is gone, or a connection, and what came by it; the peer may come by another."""
@@ -295,6 +264,33 @@ class LiteAgent(Endpoint):
                     self._give_up(now)
         self._settle(now)
 
+    # Our sockets
+
+    def _take_up(self, base: Base, now: float) -> None:
+        if base.kind is not BaseKind.TCP_ACTIVE:  # RFC 6544 §4.4: a lite agent opens no connections
+            self._take_back(base.via)
+            self._gatherer.add_base(base, now)
+
+    def _take_back(self, via: Via) -> None:
+        """Something that was gone may be there again."""
+        if via in self._retired:
+            self._retired.remove(via)
+
+    def _stand_in(self, via: Via, kind: BaseKind) -> Base:
+        """A base that we were not told of: a socket on a wildcard, heard at another address than the known one."""
+        known = next((known for known in self._gatherer.bases if known.kind is kind), None)
+        address = _NOWHERE if known is None else known.address
+        base = self._new_base(via, address, kind=kind, local_preference=0)
+        base.candidates.append(
+            host_candidate(
+                *address,
+                priority=base.priority_of("host"),
+                foundation=f"host:{address[0]}",
+                tcp_type=base.tcp_type,
+            )
+        )
+        return base
+
     # The peer's checks
 
     def _listens_on(self, via: Via) -> bool:
@@ -379,26 +375,6 @@ class LiteAgent(Endpoint):
         )
         pair.prioritize(controlling=self._role.controlling)
         return pair
-
-    def _stand_in(self, via: Via, kind: BaseKind) -> Base:
-        """A base that we were not told of: a socket on a wildcard, heard at another address than the known one."""
-        known = next((known for known in self._gatherer.bases if known.kind is kind), None)
-        address = _NOWHERE if known is None else known.address
-        base = self._new_base(via, address, kind=kind, local_preference=0, announced=())
-        base.candidates.append(
-            host_candidate(
-                *address,
-                priority=base.priority_of("host"),
-                foundation=f"host:{address[0]}",
-                tcp_type=base.tcp_type,
-            )
-        )
-        return base
-
-    def _take_back(self, via: Via) -> None:
-        """Something that was gone may be there again."""
-        if via in self._retired:
-            self._retired.remove(via)
 
     # What becomes of it
 
