@@ -3,7 +3,8 @@
 import errno
 import ipaddress
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -15,6 +16,9 @@ from trio_webrtc.shell.network import Network, SocketOptions, TcpListener, UdpSo
 from trio_webrtc.shell.port import Port, Receiver
 
 DEFAULT_OPTIONS: Final = SocketOptions()
+
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+"""What a host may be called (RFC 1123 §2.1), and a little more."""
 
 _TAKEN: Final = frozenset((errno.EADDRINUSE, errno.EACCES))
 """Errors of binding after which the next port of a range may do."""
@@ -46,16 +50,31 @@ class ListenAddress:
     def __post_init__(self) -> None:
         if self.transport not in ("udp", "tcp"):
             raise UsageError(f'ListenAddress: {self.transport!r} is no transport; write "udp" or "tcp"')
-        try:
-            ipaddress.ip_address(self.host)
-        except ValueError:
-            raise UsageError(f"ListenAddress: {self.host!r} is not an IP address; give one of this host's") from None
-        if isinstance(self.announced_hosts, str):
+        if _parse_ip(self.host) is None:
+            raise UsageError(f"ListenAddress: {self.host!r} is not an IP address; give one of this host's")
+        self._check_port()
+        self._check_announced_hosts()
+
+    def _check_port(self) -> None:
+        match self.port:
+            case int(port) if 0 <= port < 65536:
+                pass
+            case (int(first), int(last)) if 0 < first <= last < 65536:
+                pass
+            case _:
+                raise UsageError(
+                    f"ListenAddress: port {self.port!r}: give a number from 0 to 65535, or the ends of a range"
+                )
+
+    def _check_announced_hosts(self) -> None:
+        if isinstance(self.announced_hosts, str) or not isinstance(self.announced_hosts, Iterable):
             raise UsageError(f"announced_hosts is a sequence; write announced_hosts=[{self.announced_hosts!r}]")
         object.__setattr__(self, "announced_hosts", tuple(self.announced_hosts))
-        first, last = self.port_range
-        if not (first == last == 0 or 0 < first <= last < 65536):
-            raise UsageError(f"ListenAddress: port {self.port}: give a number from 0 to 65535, or the ends of a range")
+        for host in self.announced_hosts:
+            address = _parse_ip(host)
+            is_name = address is None and isinstance(host, str) and _NAME.fullmatch(host) is not None
+            if not is_name and (address is None or address.is_unspecified):
+                raise UsageError(f"announced_hosts: {host!r} is neither an IP address nor a name that peers could use")
 
     @property
     def port_range(self) -> tuple[int, int]:
@@ -70,6 +89,14 @@ class ListenAddress:
     def __str__(self) -> str:
         first, last = self.port_range
         return f"{self.transport} {self.host} port {first}" + (f" to {last}" if last > first else "")
+
+
+def _parse_ip(host: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that `host` is the text of, or None."""
+    try:
+        return ipaddress.ip_address(host) if isinstance(host, str) else None
+    except ValueError:
+        return None
 
 
 def open_udp(network: Network, listen: ListenAddress) -> UdpSocket:

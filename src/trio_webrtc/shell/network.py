@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from trio_webrtc.core.contract import Address
+from trio_webrtc.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,16 @@ class Arrival(NamedTuple):
     """The size of each datagram of a run; None for a single datagram."""
 
 
+MAX_BUFFER: Final = 2**31 - 1
+"""The largest number that a socket option can have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketOptions:
-    """What a socket is opened with, and what the connections that it accepts begin with."""
+    """What a socket is opened with, and what the connections that it accepts begin with.
+
+    Raises UsageError for sizes that no socket can have.
+    """
 
     receive_buffer: int | None = None
     """Bytes; None: 2 MiB for a UDP socket, and for TCP what the system finds right as it goes."""
@@ -47,6 +55,12 @@ class SocketOptions:
     IPv4 text form ("192.0.2.1", never "::ffff:192.0.2.1")."""
     reuse_port: bool = False
     """Whether other sockets that say so, too, may be bound to the same address; the system gives each its share."""
+
+    def __post_init__(self) -> None:
+        for name in ("receive_buffer", "send_buffer"):
+            size = getattr(self, name)
+            if size is not None and not (isinstance(size, int) and 0 < size <= MAX_BUFFER):
+                raise UsageError(f"SocketOptions: {name}={size!r}: give a number of bytes from 1 to {MAX_BUFFER}")
 
 
 DEFAULT_OPTIONS: Final = SocketOptions()

@@ -31,18 +31,19 @@ class SharedPorts:
     async def gather(self) -> None:
         """Tell the core of every address, in the order in which the server was told of them."""
         await trio.lowlevel.checkpoint()
-        bases = [base for place in self._places for base in place.bases()]
-        for index, base in enumerate(bases):
+        preference = HIGHEST_PREFERENCE
+        for base in [base for place in self._places for base in place.bases()]:
             self._path.tell(
                 self._core.add_local_base,
                 base.via,
                 base.address,
-                local_preference=HIGHEST_PREFERENCE - index,
+                local_preference=preference,
                 announced=base.announced,
                 beside_own=base.beside_own,
                 kind=base.kind,
                 now=trio.current_time(),
             )
+            preference -= 1 + len(base.announced)  # the names of one address have falling preferences as well
         self._path.tell(self._core.end_of_local_bases, trio.current_time())
 
     def know(self, credentials: Sequence[Credentials]) -> None:
