@@ -5,6 +5,7 @@ one WebSocket after the other. `docs/signalling-websocket.md` tells what travels
 """
 
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
+from trio_webrtc.shell.accepting import ReceptionLimits
 from trio_webrtc.signaling.channel import Signaling
 from trio_webrtc.signaling.client import SignalingFailedError, open_websocket_signaling
 from trio_webrtc.signaling.memory import open_memory_signaling
@@ -38,6 +39,7 @@ __all__ = [
     "IceCandidate",
     "InvalidMessageError",
     "Negotiation",
+    "ReceptionLimits",
     "ReconnectingSignaling",
     "ReconnectingState",
     "SessionDescription",
