@@ -4,8 +4,17 @@ import pytest
 
 from trio_webrtc.core.contract import Received
 from trio_webrtc.core.stun import Message, MessageClass, Method
-from trio_webrtc.core.stun.message import ERROR_CODE, UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS
+from trio_webrtc.core.stun.message import (
+    ERROR_CODE,
+    ICE_CONTROLLING,
+    PRIORITY,
+    UNKNOWN_ATTRIBUTES,
+    USERNAME,
+    XOR_MAPPED_ADDRESS,
+    Attribute,
+)
 
+SOFTWARE = Attribute[str]("SOFTWARE")
 HERE = ("10.0.0.1", 1001)
 
 
@@ -34,11 +43,37 @@ def test_a_request_for_somebody_else_is_unauthenticated(lone_side, new_peer, use
 
 def test_a_request_without_signature_or_name_is_bad(lone_side, new_peer):
     peer = new_peer(lone_side)
-    request = Message(method=Method.BINDING, message_class=MessageClass.REQUEST, transaction_id=bytes(12))
+    request = Message(
+        method=Method.BINDING,
+        message_class=MessageClass.REQUEST,
+        transaction_id=bytes(12),
+        attributes={PRIORITY: 1, ICE_CONTROLLING: 1},
+    )
     lone_side.world.carry(peer.address, HERE, request.encode())
     answer = error_after(lone_side, peer)
     assert answer.error_code == 400
     assert not answer.is_signed
+
+
+@pytest.mark.parametrize("username", [None, "{ours}:", "{ours}:PEER", "nobody:PEER"])
+def test_strangers_get_no_more_than_they_send(lone_side, new_peer, username):
+    """It may be somebody else's address that they write on it."""
+    peer = new_peer(lone_side)
+    ours = lone_side.agent.local_credentials
+    for padding in range(0, 64, 4):
+        attributes = {} if username is None else {USERNAME: username.format(ours=ours.ufrag)}
+        request = Message(
+            method=Method.BINDING,
+            message_class=MessageClass.REQUEST,
+            transaction_id=bytes(12),
+            attributes={**attributes, SOFTWARE: "s" * padding},
+        ).encode(b"guessed" if padding % 8 else None)
+        lone_side.world.carry(peer.address, HERE, request)
+        lone_side.world.run(0.1)
+        answers = peer.inbox
+        assert sum(map(len, answers)) <= len(request)
+        assert len(answers) == (len(request) >= 52), "for a refusal has at most 52 bytes"
+        answers.clear()
 
 
 def test_a_request_without_priority_is_bad(lone_side, new_peer):

@@ -15,7 +15,14 @@ from trio_webrtc.core.ice import (
     parse_candidate,
 )
 from trio_webrtc.core.stun import Message, MessageClass, Method
-from trio_webrtc.core.stun.message import ICE_CONTROLLED, ICE_CONTROLLING, PRIORITY, USE_CANDIDATE, USERNAME
+from trio_webrtc.core.stun.message import (
+    ICE_CONTROLLED,
+    ICE_CONTROLLING,
+    PRIORITY,
+    USE_CANDIDATE,
+    USERNAME,
+    XOR_MAPPED_ADDRESS,
+)
 
 HERE, THERE = ("10.0.0.1", 1), ("10.0.0.2", 2)
 REMOTE = Credentials("THEM", "PasswordOfTheOtherSide!".replace("!", "xx"))
@@ -174,6 +181,19 @@ def test_other_methods_are_not_for_us(method):
     agent.receive_datagrams([Received("via", THERE, message.encode())], 0.0)
     assert agent.counters.unexpected == 1
     assert agent.poll_transmits(0.0) is None
+
+
+def test_what_comes_late_by_a_way_that_is_gone_changes_nothing():
+    """E8: a tuple is removed, and then checks and answers arrive for it."""
+    agent, sent = checking_agent(controlling=False)
+    request = signed_request(agent, {PRIORITY: 1, ICE_CONTROLLING: 1, USE_CANDIDATE: None})
+    answers = [Message.decode(data).answer({XOR_MAPPED_ADDRESS: HERE}).encode(REMOTE.key) for data in sent]
+    agent.remove_local_base("via", 0.0)
+    agent.receive_datagrams([Received("via", THERE, data) for data in (request, *answers)], 0.1)
+    assert agent.counters.unexpected == 1 + len(answers)
+    assert drain(agent, 0.1) == 0
+    assert agent.selected_pair is None
+    assert not agent.is_validated("via", THERE)
 
 
 def test_a_timer_fired_early_or_twice_does_no_harm():
