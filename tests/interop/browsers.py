@@ -21,6 +21,7 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-default-apps",
+    "--disable-popup-blocking",  # for pages that open tabs
     "--disable-quic",
     "--disable-sync",
     "--metrics-recording-only",
@@ -39,6 +40,7 @@ FIREFOX_PREFERENCES = {
     "browser.startup.homepage_override.mstone": "ignore",
     "datareporting.healthreport.uploadEnabled": False,
     "datareporting.policy.dataSubmissionEnabled": False,
+    "dom.disable_open_during_load": False,  # for pages that open tabs
     "dom.push.connection.enabled": False,
     "extensions.getAddons.cache.enabled": False,
     "extensions.systemAddon.update.enabled": False,
@@ -88,10 +90,10 @@ def _preference(name: str, value: bool | int | str) -> str:
 
 
 @asynccontextmanager
-async def open_browser(browser: Browser, profile: Path, url: str) -> AsyncIterator[None]:
-    """Start the browser on `url`; when the scope is left, end it with all its processes."""
+async def open_browser(browser: Browser, profile: Path, *urls: str) -> AsyncIterator[None]:
+    """Start the browser, with a tab for each URL; when the scope is left, end it with all its processes."""
     process = await trio.lowlevel.open_process(
-        [*browser.prepare(profile), url],
+        [*browser.prepare(profile), *urls],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
