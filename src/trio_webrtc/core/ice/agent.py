@@ -286,7 +286,8 @@ class Agent(Endpoint):
     def _on_request(self, request: Message, received: Received, now: float) -> None:
         credentials = [generation.local for generation in self._generations()]
         answer = answer_request(request, received, credentials, self._role)
-        self._outbox.send(received.via, received.from_, answer.response)
+        if answer.response is not None:
+            self._outbox.send(received.via, received.from_, answer.response)
         if isinstance(answer, Refused):
             self.counters.refused += 1
             return

@@ -33,10 +33,10 @@ class Accepted:
 
 @dataclass(slots=True, kw_only=True)
 class Refused:
-    """A request that gets an error response."""
+    """A request that gets an error response, or none."""
 
     code: int
-    response: bytes
+    response: bytes | None
 
 
 def answer_request(
@@ -45,12 +45,12 @@ def answer_request(
     """Decide on a Binding request. It may switch our role, but nothing else."""
     username = request.get(USERNAME)
     if username is None or not request.is_signed:
-        return Refused(code=400, response=request.refuse(400).encode())
+        return _refuse_stranger(400, request, received)
     # RFC 8445 §7.3: only what stands before the colon is ours to judge; the rest is the peer's own name for itself.
     ufrag, colon, _ = username.partition(":")
     ours = next((own for own in credentials if own.ufrag == ufrag), None)
     if ours is None or not colon or not request.is_signed_with(ours.key):
-        return Refused(code=401, response=request.refuse(401).encode())
+        return _refuse_stranger(401, request, received)
     key = ours.key
     if request.not_understood:
         return Refused(code=420, response=request.refuse(420).encode(key))
@@ -73,3 +73,13 @@ def answer_request(
         response=request.answer({XOR_MAPPED_ADDRESS: (without_scope(host), port)}).encode(key),
         role_switched=verdict is Verdict.SWITCH,
     )
+
+
+def _refuse_stranger(code: int, request: Message, received: Received) -> Refused:
+    """Refuse a request that anybody may have sent, in anybody's name.
+
+    Departs from RFC 8489 §9.1.3, which has every one of them answered: an answer that is larger than its request would
+    help whoever means to flood the address that stands on it. The checks of ICE are larger than their refusals.
+    """
+    response = request.refuse(code).encode()
+    return Refused(code=code, response=response if len(response) <= len(received.data) else None)

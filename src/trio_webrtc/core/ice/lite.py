@@ -304,7 +304,8 @@ class LiteAgent(Endpoint):
             self.counters.unexpected += 1  # nothing was asked
             return
         answer = answer_request(message, received, self._credentials, self._role)
-        self._outbox.send(received.via, received.from_, answer.response)
+        if answer.response is not None:
+            self._outbox.send(received.via, received.from_, answer.response)
         if isinstance(answer, Refused):
             self.counters.refused += 1
         else:
