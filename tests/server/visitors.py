@@ -3,7 +3,8 @@
 import itertools
 import random
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -51,6 +52,8 @@ class Visitor:
     chunks: list[int]
     """The types of all SCTP chunks that it was sent."""
     echoes: int = 0
+    slowest: float = 0.0
+    """Seconds that the slowest echo took."""
     reason: CloseReason | None = None
     """Why its connection ended."""
     gone: trio.Event = field(default_factory=trio.Event)
@@ -60,12 +63,50 @@ class Visitor:
         """Say something and hear it again, as often as there is somebody."""
         try:
             for number in itertools.count():
+                asked_at = trio.current_time()
                 await self.channel.send(f"{number}")
                 assert await self.channel.receive() == f"{number}"
                 self.echoes += 1
+                self.slowest = max(self.slowest, trio.current_time() - asked_at)
         except ENDS:
             self.reason = await self.client.wait_closed()
             self.gone.set()
+
+
+@dataclass
+class Crowd:
+    """A server and those who talk to it."""
+
+    server: WebRtcServer
+    visitors: list[Visitor]
+    handlers: trio.Nursery
+    guests: trio.Nursery
+
+    async def check_that_nobody_notices(self, latency: float, seconds: float = 2.0) -> None:
+        """Have everybody talk for a while: each echo takes one round trip."""
+        for visitor in self.visitors:
+            visitor.echoes = 0
+        await trio.sleep(seconds)
+        for visitor in self.visitors:
+            assert visitor.slowest <= 2 * latency * 1.001
+            assert visitor.echoes >= seconds / (2 * latency) - 2
+
+
+@asynccontextmanager
+async def open_crowd(site: Site, peers: int, **arguments: object) -> AsyncIterator[Crowd]:
+    """A server to which some clients talk, every second one by TCP, until the body is left."""
+    async with trio.open_nursery() as guests, site.serve(**arguments) as server, trio.open_nursery() as handlers:
+        crowd = Crowd(server, [], handlers, guests)
+
+        async def bring(number: int) -> None:
+            crowd.visitors.append(await guests.start(visit, site, server, handlers, ("tcp", "udp")[number % 2]))
+
+        async with trio.open_nursery() as arrivals:
+            for number in range(peers):
+                arrivals.start_soon(bring, number)
+        yield crowd
+        handlers.cancel_scope.cancel()
+        guests.cancel_scope.cancel()
 
 
 def record_chunks(peer: PeerConnection) -> list[int]:
