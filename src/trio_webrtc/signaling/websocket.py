@@ -113,11 +113,9 @@ async def open_websocket_session(
     settings = settings or SessionSettings()
     try:
         async with UnwrappingNursery() as nursery:
-            reader = Reader(shake_hands, transport)
-            with trio.fail_at(handshake_deadline):
-                connection = await nursery.start(reader.run)
-            await trio.lowlevel.checkpoint_if_cancelled()  # the reader is, too: there would be no answer to a goodbye
-            reader.cancel_scope.shield = True  # not before: a start that is cancelled waits for what it has started
+            reader = Reader(shake_hands, transport, handshake_deadline=handshake_deadline)
+            nursery.start_soon(reader.run)
+            connection = await reader.wait_connected()
             signaling = WebSocketSignaling(connection, stream, transport, remote_address, settings, reader.done)
             nursery.start_soon(signaling.run)
             code = NORMAL_CLOSURE
