@@ -88,8 +88,8 @@ class Switchboard:
     def __init__(self, on_stranger: Callable[[Stranger], None]) -> None:
         self.counters = Counters()
         self._on_stranger = on_stranger
-        self._seats: dict[bytes, Seat] = {}
-        """By the prefix of their transaction ids."""
+        self._seats: dict[Seat, None] = {}
+        self._by_prefix: dict[bytes, Seat] = {}
         self._by_ufrag: dict[str, Seat] = {}
         self._by_address: dict[tuple[Via, Address], Seat] = {}
         self._awaited: dict[str, trio.lowlevel.ParkingLot] = {}
@@ -108,7 +108,9 @@ class Switchboard:
 
     def seat(self, path: Path, core: SeatedCore) -> Seat:
         """Give a peer a place. It is reached when it has said by which names it may be asked for."""
-        seat = self._seats[core.transaction_prefix] = Seat(self, path, core)
+        seat = Seat(self, path, core)
+        self._seats[seat] = None
+        self._by_prefix.setdefault(core.transaction_prefix, seat)
         return seat
 
     def seat_of(self, ufrag: str) -> Seat | None:
@@ -144,8 +146,9 @@ class Switchboard:
         for key in seat.addresses:
             del self._by_address[key]
         seat.addresses.clear()
-        if self._seats.get(seat.core.transaction_prefix) is seat:
-            del self._seats[seat.core.transaction_prefix]
+        self._seats.pop(seat, None)
+        if self._by_prefix.get(seat.core.transaction_prefix) is seat:
+            del self._by_prefix[seat.core.transaction_prefix]
 
     # What arrives.
 
@@ -171,7 +174,7 @@ class Switchboard:
     @trio.lowlevel.enable_ki_protection
     def retire(self, via: Via) -> None:
         """Tell everybody that a port is lost."""
-        for seat in list(self._seats.values()):
+        for seat in list(self._seats):
             seat.path.retire(via)
 
     def _find(self, received: Received, owner: Seat | None) -> Seat | None:
@@ -180,7 +183,7 @@ class Switchboard:
         if is_binding_request(data):
             return self._find_by_username(received, owner)
         transaction_id = answered_transaction(data) if data and data[0] <= 3 else None
-        seat = owner if transaction_id is None else self._seats.get(transaction_id[:4], owner)
+        seat = owner if transaction_id is None else self._by_prefix.get(transaction_id[:4], owner)
         if seat is None:
             self.counters.unknown_addresses += 1
         return seat
@@ -212,7 +215,7 @@ class Switchboard:
     def _learn_addresses(self, seat: Seat, batch: Sequence[Received]) -> None:
         """An answer may have proved an address; and what is proved no more is forgotten."""
         spoken_from = {(via, from_) for via, from_, data, _ in batch if data and data[0] <= 3}
-        if not spoken_from or self._seats.get(seat.core.transaction_prefix) is not seat:
+        if not spoken_from or seat not in self._seats:
             return
         for key in spoken_from:
             if key not in self._by_address and seat.core.is_validated(*key):
