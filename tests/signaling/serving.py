@@ -83,7 +83,11 @@ class RawClient:
         stream = tcp
         if ssl_context is not None:
             stream = trio.SSLStream(tcp, ssl_context, server_hostname="127.0.0.1", https_compatible=True)
-            await stream.do_handshake()
+            try:
+                await stream.do_handshake()
+            except BaseException:
+                tcp.socket.close()
+                raise
         return cls(tcp, stream)
 
     async def say(self, data: bytes) -> None:

@@ -26,7 +26,7 @@ from trio_webrtc.signaling.sockets import ClientConnection
 from trio_webrtc.signaling.transport import LastingStream
 
 ANSWER_TIMEOUT: Final = 1.0
-"""Seconds in which a client has to take an answer and end the connection."""
+"""Seconds in which a client has to take an answer; and if it got no WebSocket, to end the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +118,15 @@ class Entrance:
     async def _shake_hands(
         self, stream: ClientStream, subprotocol: str | None, nursery: trio.Nursery
     ) -> WebSocketConnection:
-        request = await wrap_server_stream(
-            nursery, stream, message_queue_size=0, max_message_size=self.max_message_size
-        )
-        try:
-            return await request.accept(subprotocol=subprotocol)
-        except ConnectionClosed as closed:
-            raise trio.BrokenResourceError("it ended during the WebSocket handshake") from closed
+        with trio.move_on_after(ANSWER_TIMEOUT):
+            request = await wrap_server_stream(
+                nursery, stream, message_queue_size=0, max_message_size=self.max_message_size
+            )
+            try:
+                return await request.accept(subprotocol=subprotocol)
+            except ConnectionClosed as closed:
+                raise trio.BrokenResourceError("it ended during the WebSocket handshake") from closed
+        raise RefusedError("deadline", "it did not take the answer")
 
 
 def _admit(guest: Guest) -> None:

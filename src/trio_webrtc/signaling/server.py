@@ -212,7 +212,6 @@ class SignalingServer:
             client.stream,
             client.transport,
             remote_address=guest.remote_address,
-            handshake_deadline=trio.current_time() + self._limits.deadline,
             settings=self._settings,
         ) as signaling:
             async with UnwrappingNursery() as nursery:
