@@ -90,10 +90,10 @@ def _preference(name: str, value: bool | int | str) -> str:
 
 
 @asynccontextmanager
-async def open_browser(browser: Browser, profile: Path, *urls: str) -> AsyncIterator[None]:
-    """Start the browser, with a tab for each URL; when the scope is left, end it with all its processes."""
+async def open_browser(browser: Browser, profile: Path, url: str) -> AsyncIterator[None]:
+    """Start the browser on `url`; when the scope is left, end it with all its processes."""
     process = await trio.lowlevel.open_process(
-        [*browser.prepare(profile), *urls],
+        [*browser.prepare(profile), url],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
