@@ -18,7 +18,7 @@ from trio_webrtc import open_peer_connection
 from trio_webrtc.signaling import Signaling, negotiate, serve_websocket_signaling
 
 from .browsers import Browser, chromium, firefox, open_browser
-from .echo_server_process import EXAMPLES
+from .example_process import EXAMPLES
 
 RUNS = int(os.environ.get("TRIO_WEBRTC_RUNS", "20"))
 CHROMIUM_CONNECTIONS = RUNS * 5 // 2
