@@ -52,6 +52,26 @@ async def test_a_bug_in_one_peers_core_comes_out_of_its_own_scope_and_nineteen_o
     assert all(visitor.reason is CloseReason.REMOTE for visitor in crowd.visitors)
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_bug_in_saying_goodbye_comes_out_of_its_own_scope_when_the_server_ends(
+    site: Site, autojump_clock, transport: str
+):
+    """T4, T6, C2: the others are told all the same, and all is freed."""
+
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError("injected")
+
+    async with open_crowd(site, 6) as crowd:
+        with pytest.raises(ZeroDivisionError, match="injected"):
+            async with connect(crowd.server, site.add_guest(), transport, configuration=BRIEF) as joined:
+                joined.peer._core.close = bug
+                await crowd.server.aclose()
+        assert not site.host.open_sockets
+        for visitor in crowd.visitors:
+            await visitor.gone.wait()
+            assert visitor.reason is CloseReason.REMOTE
+
+
 async def open_connection_too_much(guest: VirtualHost, joined: Joined) -> None:
     """Open a TCP connection for a peer that does not survive it."""
     socket = await guest.connect_tcp(None, ("10.0.0.1", PORT))
