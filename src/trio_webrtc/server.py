@@ -38,7 +38,7 @@ class ServerLimits:
     max_peers: int = 10_000
     """Peer connections at a time; `open_peer_connection()` raises UsageError beyond."""
     max_connections: int = 20_000
-    """TCP connections at a time, those included that have not said whom they are for."""
+    """TCP connections at a time that have said whom they are for."""
     max_connections_per_address: int = 1_000
     """The same for one remote IP address, behind which a NAT may hide many peers."""
     max_connections_per_peer: int = 16
@@ -54,8 +54,9 @@ class ServerLimits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} is a positive number")
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 < value < float("inf")):
+                raise UsageError(f"ServerLimits: {name}={value!r}: give a positive number")
 
 
 class ServerAddress(NamedTuple):

@@ -10,6 +10,7 @@ from trio_webrtc.core.stun import Message, MessageClass, Method
 from trio_webrtc.core.stun.message import (
     ERROR_CODE,
     ICE_CONTROLLED,
+    MAX_ATTRIBUTES,
     PRIORITY,
     UNKNOWN_ATTRIBUTES,
     USE_CANDIDATE,
@@ -154,6 +155,17 @@ def test_an_attribute_that_reaches_beyond_its_message_is_malformed():
     data[23] = 9
     with pytest.raises(MalformedPacketError, match="longer than its message"):
         Message.decode(bytes(data))
+
+
+def test_a_message_of_very_many_attributes_is_malformed_and_soon_found_to_be():
+    data = without_fingerprint(binding_request().encode())
+    for _ in range(MAX_ATTRIBUTES):
+        data = with_attribute(data, 0x7777, b"")
+    assert len(Message.decode(data).not_understood) == MAX_ATTRIBUTES
+    with pytest.raises(MalformedPacketError, match="more than 64 attributes"):
+        Message.decode(with_attribute(data, 0x7777, b""))
+    with pytest.raises(MalformedPacketError, match="more than 64 attributes"):
+        Message.decode(data + bytes(60_000))
 
 
 def test_nothing_may_follow_the_fingerprint():

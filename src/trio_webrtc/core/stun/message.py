@@ -42,6 +42,10 @@ ICE_CONTROLLING: Final = Attribute[int]("ICE-CONTROLLING")
 REASONS: Final = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute", 487: "Role Conflict"}
 """The reason phrases of the errors that we answer with (RFC 8489 §14.8, RFC 8445 §16.2)."""
 
+MAX_ATTRIBUTES: Final = 64
+"""No message means to say so much. Without a bound, one large datagram of empty attributes keeps us busy for as long as
+thousands of checks."""
+
 _TYPE_AND_LENGTH: Final = struct.Struct("!HH")
 _MESSAGE_INTEGRITY: Final = 0x0008
 _UNKNOWN_ATTRIBUTES: Final = 0x000A
@@ -176,8 +180,11 @@ class Message:
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Walk the attributes of a message, whose borders aioice does not check; nothing may follow FINGERPRINT."""
     at, end = codec.HEADER_LENGTH, len(data)
-    kind = None
+    kind, room = None, MAX_ATTRIBUTES
     while at < end:
+        if room == 0:
+            raise MalformedPacketError(f"STUN message with more than {MAX_ATTRIBUTES} attributes")
+        room -= 1
         if kind == _FINGERPRINT:
             raise MalformedPacketError("STUN attribute after FINGERPRINT")
         if end - at < _TYPE_AND_LENGTH.size:
