@@ -8,7 +8,7 @@ import os
 import pytest
 import trio
 
-from trio_webrtc import UsageError
+from trio_webrtc import FailureReason, PeerError, UsageError
 from trio_webrtc.shell.accepting import (
     EXHAUSTED,
     EXHAUSTION_PAUSE,
@@ -221,6 +221,9 @@ def groups() -> BaseExceptionGroup:
         (OSError(errno.ENOTCONN, "getpeername"), "lost"),
         (trio.BrokenResourceError("gone"), "lost"),
         (trio.EndOfChannel(), "lost"),
+        (PeerError("it said something wrong", FailureReason.PROTOCOL_VIOLATION), "lost"),
+        (FileNotFoundError(errno.ENOENT, "a page"), "failed"),
+        (OSError("without a number"), "failed"),
         (RefusedError("no password"), "no password"),
         (ExceptionGroup("one", [RefusedError("no password")]), "no password"),
         (StopIteration(), "failed"),

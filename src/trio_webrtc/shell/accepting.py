@@ -18,7 +18,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import trio
 
 from trio_webrtc.core.contract import Address
-from trio_webrtc.errors import UsageError
+from trio_webrtc.errors import PeerError, UsageError
 from trio_webrtc.shell.reporting import Reporter
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 
@@ -32,6 +32,16 @@ LISTENER_LOST: Final = frozenset((errno.EBADF, errno.ENOTSOCK, errno.EINVAL))
 
 EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Errors of accept(2) which say that the process or the system has no room for one more connection now."""
+
+CONNECTION_LOST: Final = frozenset(
+    number
+    for name in (
+        *("ECONNRESET", "ECONNABORTED", "ECONNREFUSED", "EPIPE", "ENOTCONN", "ESHUTDOWN", "ETIMEDOUT"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETRESET", "ENETUNREACH"),
+    )
+    if (number := getattr(errno, name, None)) is not None
+)
+"""Errors that say of a connection that it is over. All others of `attend` are taken for faults of a program."""
 
 EXHAUSTION_PAUSE: Final = 0.25
 """Seconds from one attempt to the next while there is no room: the listener is readable all along, and no news."""
@@ -352,7 +362,9 @@ class Reception(Generic[_T]):
         match error:
             case RefusedError():
                 self._refuse(error.reason, f"{address} was refused: {error}")
-            case OSError() | trio.BrokenResourceError() | trio.ClosedResourceError() | trio.EndOfChannel():
+            case PeerError() | trio.BrokenResourceError() | trio.ClosedResourceError() | trio.EndOfChannel():
+                self._refuse("lost", f"the connection of {address} was lost: {error!r}")
+            case OSError(errno=number) if number in CONNECTION_LOST:
                 self._refuse("lost", f"the connection of {address} was lost: {error!r}")
             case _:
                 self._refused["failed"] += 1

@@ -21,11 +21,7 @@ from trio_webrtc.signaling.entrance import Entrance, Health
 from trio_webrtc.signaling.messages import MAX_MESSAGE_SIZE, POLICY_VIOLATION
 from trio_webrtc.signaling.request import SignalingRequest
 from trio_webrtc.signaling.sockets import ClientConnection, ListeningSocket, open_listening_sockets
-from trio_webrtc.signaling.websocket import (
-    SessionSettings,
-    WebSocketSignaling,
-    open_websocket_session,
-)
+from trio_webrtc.signaling.websocket import SessionSettings, WebSocketSignaling, open_websocket_session
 
 DEFAULT_LIMITS: Final = ReceptionLimits()
 
@@ -41,7 +37,7 @@ class SignalingServerStats:
     """How a signalling server is doing."""
 
     clients: int
-    """WebSockets that are open."""
+    """Clients that got a WebSocket, and whose handler has not returned."""
     handshakes: int
     """Clients that have not yet asked for one, or not got it."""
     accepted: int
