@@ -367,18 +367,22 @@ def test_old_credentials_are_refused_once_the_new_ones_were_used(visited):
     assert not check_with(old)
 
 
-def test_the_ways_of_the_generation_before_are_forgotten_when_the_peer_has_chosen_anew(visited, new_peer):
+def test_the_ways_of_the_generation_before_are_forgotten_but_for_the_one_that_data_have_just_left(visited, new_peer):
+    """What the peer has sent before it had the answer to its choice is still to come, by the old way."""
     world, lite, peer = visited()
+    idle, later, latest = (new_peer(lite, address=("10.0.0.8", port)) for port in (1, 2, 3))
+    idle.check(LITE, controlling=1)
     peer.check(LITE, controlling=1, nominate=True)
     settled(world)
-    lite.agent.restart(world.now)
-    lite.agent.set_remote_credentials(Credentials("NEWPEER", "PasswordOfThePlayedPeer"), world.now)
-    assert lite.agent.is_validated(LITE, peer.address)
-    other = new_peer(lite, address=ELSEWHERE)
-    other.check(LITE, controlling=1, nominate=True)
-    settled(world)
-    assert not lite.agent.is_validated(LITE, peer.address)
-    assert lite.agent.is_validated(LITE, ELSEWHERE)
+    for generation, chosen in enumerate((later, latest)):
+        lite.agent.restart(world.now)
+        lite.agent.set_remote_credentials(Credentials(f"NEW{generation}", "PasswordOfThePlayedPeer"), world.now)
+        assert lite.agent.is_validated(LITE, peer.address)
+        chosen.check(LITE, controlling=1, nominate=True)
+        settled(world)
+        assert not lite.agent.is_validated(LITE, idle.address)
+        assert lite.agent.is_validated(LITE, peer.address) == (chosen is later)
+    assert lite.agent.is_validated(LITE, later.address)
 
 
 def test_a_restart_that_is_taken_back_leaves_everything_as_it_was(meet):

@@ -380,13 +380,16 @@ class LiteAgent(Endpoint):
     # What becomes of it
 
     def _select(self, visit: _Visit) -> None:
-        self._selected = visit
+        before, self._selected = self._selected, visit
         self._peer_has_chosen = True
         self._silent_for = None
         visit.pair.nominated = True
         if visit.credentials is self._current.local:
-            # RFC 8445 §9: what the generation before has found is of no use any more.
-            self._visits = {path: v for path, v in self._visits.items() if v.credentials is self._current.local}
+            # RFC 8445 §9: what the generation before has found is of no use any more. But where the peer's data have
+            # come from until now, there are more of them under way, and more will leave before our answer is there.
+            self._visits = {
+                path: v for path, v in self._visits.items() if v.credentials is self._current.local or v is before
+            }
         self._events.append(PairSelected(visit.pair))
 
     def _watch(self, now: float) -> None:
