@@ -201,7 +201,11 @@ def credentials(connection: PeerConnection) -> tuple[str, str]:
 async def open_another_connection(host: VirtualHost, client: PeerConnection, peer: PeerConnection) -> VirtualTcpSocket:
     """Open one more TCP connection to the server, have a check answered on it, and give it back."""
     socket = await host.connect_tcp(None, ("10.0.0.1", PORT))
-    socket.send(frame(check_for(client, peer)))
-    await socket.wait_readable()
+    try:
+        socket.send(frame(check_for(client, peer)))
+        await socket.wait_readable()
+    except BaseException:
+        socket.reset()
+        raise
     assert Message.decode(socket.receive()[2:]).message_class is MessageClass.RESPONSE
     return socket

@@ -21,8 +21,7 @@ class Speech:
     """What was said on one way: a pair of addresses, and of ports for TCP."""
 
     transport: str
-    began: int
-    """The place of the first of it in the log."""
+    from_: Address
     words: list[tuple[int, Word]] = field(default_factory=list)
     """Each with its place in the log."""
     _deframer: Deframer = field(default_factory=Deframer)
@@ -66,9 +65,24 @@ def said_to(host: VirtualHost, network: VirtualNetwork) -> list[Speech]:
         if isinstance(entry, DatagramSent | StreamSent | StreamEnded | StreamReset) and entry.to[0] in host.addresses:
             transport = "udp" if isinstance(entry, DatagramSent) else "tcp"
             key = transport, entry.from_, entry.to
-            speech = speeches.setdefault(key, Speech(transport, place))
+            speech = speeches.setdefault(key, Speech(transport, entry.from_))
             speech.add(place, entry)
     return list(speeches.values())
+
+
+def goodbyes(host: VirtualHost, network: VirtualNetwork, *, from_: VirtualHost) -> int:
+    """By how many ways one host has said goodbye to another; sees that close_notify was the last word but for FIN.
+
+    Where something was lost, and had to be sent again, it is said twice.
+    """
+    said = 0
+    for speech in said_to(host, network):
+        words = speech.since(0)
+        if speech.from_[0] in from_.addresses and ALERT in words:
+            end: list[Word] = [ALERT] if speech.transport == "udp" else [ALERT, FIN]
+            assert words[words.index(ALERT) :] in (end, [ALERT, APPLICATION_DATA, *end]), words
+            said += 1
+    return said
 
 
 def check_goodbye(host: VirtualHost, network: VirtualNetwork, mark: int) -> None:
