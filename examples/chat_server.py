@@ -41,8 +41,8 @@ MAX_NAME = 40
 """Characters in the name of a member or a room."""
 
 
-class FullError(Exception):
-    """There is no place for another member, or another room."""
+class UnwelcomeError(Exception):
+    """There is no place for another member or another room, or the name is not welcome; the text says it politely."""
 
 
 @dataclass
@@ -55,6 +55,11 @@ class Room:
     waiting: dict[tuple[str, str], Signaling] = field(default_factory=dict)
     """By the ids of who is waited for and who waits: the end of a channel that leads to the latter."""
 
+    def tell_change(self) -> None:
+        """Wake whoever tells who is here."""
+        self.changed.set()
+        self.changed = trio.Event()
+
 
 class Rooms:
     """All rooms that somebody is in."""
@@ -64,19 +69,21 @@ class Rooms:
 
     @contextmanager
     def enter(self, room_name: str, name: str) -> Iterator[tuple[str, Room]]:
-        """Be a member of a room; gives the member's id, and the room."""
+        """Be a member of a room; gives the member's id, and the room. Raises UnwelcomeError."""
+        if not 0 < len(name) <= MAX_NAME or len(room_name) > MAX_NAME:
+            raise UnwelcomeError(f"A name has at least one character and at most {MAX_NAME}.")
         room = self._rooms.get(room_name, Room())
         if len(room.members) >= MAX_MEMBERS or (room_name not in self._rooms and len(self._rooms) >= MAX_ROOMS):
-            raise FullError
+            raise UnwelcomeError("There is no place for another member.")
         self._rooms[room_name] = room
         member = secrets.token_urlsafe(12)
         room.members[member] = name
-        self._tell(room)
+        room.tell_change()
         try:
             yield member, room
         finally:
             del room.members[member]
-            self._tell(room)
+            room.tell_change()
             if not room.members:
                 del self._rooms[room_name]
 
@@ -103,15 +110,10 @@ class Rooms:
             if room.waiting.get((other, own)) is others_end:
                 del room.waiting[other, own]
 
-    def _tell(self, room: Room) -> None:
-        room.changed.set()
-        room.changed = trio.Event()
-
 
 async def stand_at_the_door(socket: WebSocket, rooms: Rooms, signalling_port: int) -> None:
     """Let somebody into a room, and tell who is in it whenever that changes, until the WebSocket ends."""
-    name = socket.query_params.get("name", "")[:MAX_NAME] or "somebody"
-    room_name = socket.path_params["room"][:MAX_NAME]
+    name, room_name = socket.query_params.get("name", ""), socket.path_params["room"]
     await socket.accept()
     try:
         with rooms.enter(room_name, name) as (member, room):
@@ -122,8 +124,8 @@ async def stand_at_the_door(socket: WebSocket, rooms: Rooms, signalling_port: in
                     pass  # what a member says at the door is not listened to
                 nursery.cancel_scope.cancel()
             print(f"{name} leaves {room_name}")
-    except FullError:
-        await socket.close(1013, "There is no place for another member.")  # RFC 6455's registry: try again later
+    except UnwelcomeError as error:
+        await socket.close(1008, str(error))  # RFC 6455 §7.4.1: policy violation
 
 
 async def tell_members(socket: WebSocket, member: str, room: Room, signalling_port: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio_websocket import open_websocket_url
 
-from chat_server import MAX_MEMBERS, FullError, Rooms
+from chat_server import MAX_MEMBERS, Rooms, UnwelcomeError
 from trio_webrtc.signaling import SignalingFailedError, open_websocket_signaling
 
 from .browsers import Browser, chromium, firefox, open_browser
@@ -111,7 +111,9 @@ def test_a_room_has_no_more_members_than_it_has_places_for():
     with ExitStack() as stack:
         for number in range(MAX_MEMBERS):
             stack.enter_context(rooms.enter("full", f"member {number}"))
-        with pytest.raises(FullError), rooms.enter("full", "Ada"):
+        with pytest.raises(UnwelcomeError), rooms.enter("full", "Ada"):
+            pass
+        with pytest.raises(UnwelcomeError), rooms.enter("another", "A" * 100):
             pass
         with rooms.enter("another", "Ada"):
             pass
@@ -121,7 +123,10 @@ def test_a_room_has_no_more_members_than_it_has_places_for():
 
 async def test_nobody_is_introduced_to_who_is_not_in_the_room():
     with trio.fail_after(PATIENCE):
-        async with open_chat_server() as (url, _), open_websocket_url(f"{url.replace('http', 'ws')}/rooms/r") as door:
+        async with (
+            open_chat_server() as (url, _),
+            open_websocket_url(f"{url.replace('http', 'ws')}/rooms/r?name=Ada") as door,
+        ):
             news = json.loads(await door.get_message())
             signalling = f"ws://127.0.0.1:{news['signalling']}"
             for path in ("", f"/r/{news['you']}/{news['you']}", f"/r/{news['you']}/somebody", f"/q/{news['you']}/me"):

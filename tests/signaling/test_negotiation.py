@@ -17,7 +17,14 @@ from trio_webrtc import (
     SessionDescription,
     open_peer_connection,
 )
-from trio_webrtc.signaling import Signaling, SignalingMessage, keep_signaling_open, negotiate, open_memory_signaling
+from trio_webrtc.signaling import (
+    Signaling,
+    SignalingFailedError,
+    SignalingMessage,
+    keep_signaling_open,
+    negotiate,
+    open_memory_signaling,
+)
 from trio_webrtc.testing import PORT_RESTRICTED, VirtualNetwork, serve_stun
 
 from ..surface.conftest import RUNS, MakeWorld, World
@@ -278,44 +285,92 @@ async def test_an_answer_is_said_before_an_offer_that_was_made_after_it(world: W
         assert [kind for kind in gated.said if kind != "other"] == ["answer", "offer"]
 
 
-async def test_signalling_that_comes_back_by_itself_is_taken_up_with_an_ice_restart(world: World, autojump_clock):
-    """As behind a server that only passes messages on: the other side has noticed nothing."""
-    far_end, relay_end = open_memory_signaling()
-    wires: list[Signaling] = []
+class Relay:
+    """A server that only passes messages on. The left side may lose it and come back; the right one notices nothing."""
 
-    async def relay(source: Signaling, sink: Signaling) -> None:
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.passed: list[str] = []
+        self.is_down = False
+        self.right_end, self._own_right_end = open_memory_signaling()
+        self._own_left_end: Signaling | None = None
+        self._nursery = nursery
+        nursery.start_soon(self._pass_on_to_the_left)
+
+    def connect(self) -> Signaling:
+        if self.is_down:
+            raise SignalingFailedError("the relay is down")
+        left_end, self._own_left_end = open_memory_signaling()
+        self._nursery.start_soon(self._pass_on_to_the_right, self._own_left_end)
+        return left_end
+
+    async def lose(self) -> None:
+        await self._own_left_end.aclose(1001)
+
+    async def _pass_on_to_the_right(self, source: Signaling) -> None:
         with suppress(trio.ClosedResourceError):
             async for message in source:
-                await sink.send(message)
+                await self._pass_on("left", message, self._own_right_end)
 
-    def connect() -> Signaling:
-        mine, theirs = open_memory_signaling()
-        wires.append(theirs)
-        nursery.start_soon(relay, theirs, relay_end)
-        return mine
+    async def _pass_on_to_the_left(self) -> None:
+        async for message in self._own_right_end:
+            await self._pass_on("right", message, self._own_left_end)
 
-    async def relay_back() -> None:
-        async for message in relay_end:
-            await wires[-1].send(message)
+    async def _pass_on(self, side: str, message: SignalingMessage, sink: Signaling) -> None:
+        if isinstance(message, SessionDescription):
+            self.passed.append(f"{message.type} from the {side}")
+        await sink.send(message)
 
+
+async def test_signalling_that_comes_back_by_itself_is_taken_up_with_an_ice_restart(world: World, autojump_clock):
     async with (
         trio.open_nursery() as nursery,
         open_peer_connection(network=world.left) as left,
         open_peer_connection(network=world.right) as right,
-        keep_signaling_open(connect, rng=random.Random(1)) as signaling,
-        negotiate(left, signaling, polite=True),
-        negotiate(right, far_end, polite=False),
     ):
-        nursery.start_soon(relay_back)
-        left.create_data_channel("any")
-        with trio.fail_after(PATIENCE):
+        relay = Relay(nursery)
+        async with (
+            keep_signaling_open(relay.connect, rng=random.Random(1)) as signaling,
+            negotiate(left, signaling, polite=True),
+            negotiate(right, relay.right_end, polite=False),
+        ):
+            left.create_data_channel("any")
+            with trio.fail_after(PATIENCE):
+                await wait_agreed(left, right)
+            before = ufrag(left.local_description)
+            await relay.lose()
+            with trio.fail_after(PATIENCE):
+                while ufrag(left.local_description) == before:
+                    await trio.sleep(0.1)
+                await wait_agreed(left, right)
+            assert relay.passed == ["offer from the left", "answer from the right"] * 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_offer_that_waits_for_the_signalling_to_come_back_is_not_made_anew(world: World, autojump_clock):
+    """The peer would answer both, and the first answer would be taken for the second."""
+    async with (
+        trio.open_nursery() as nursery,
+        open_peer_connection(network=world.left) as left,
+        open_peer_connection(network=world.right) as right,
+    ):
+        relay = Relay(nursery)
+        async with (
+            keep_signaling_open(relay.connect, rng=random.Random(1)) as signaling,
+            negotiate(left, signaling, polite=True),
+            negotiate(right, relay.right_end, polite=False),
+        ):
+            left.create_data_channel("any")
+            with trio.fail_after(PATIENCE):
+                await wait_agreed(left, right)
+            relay.is_down = True
+            await relay.lose()
+            left.restart_ice()
+            await trio.sleep(5)
+            assert left.signaling_state == "have-local-offer"
+            relay.is_down = False
+            await trio.sleep(60)
             await wait_agreed(left, right)
-        before = ufrag(left.local_description)
-        await wires[-1].aclose(1001)
-        with trio.fail_after(PATIENCE):
-            while ufrag(left.local_description) == before:
-                await trio.sleep(0.1)
-            await wait_agreed(left, right)
+            assert relay.passed == ["offer from the left", "answer from the right"] * len(relay.passed[::2])
         nursery.cancel_scope.cancel()
 
 
