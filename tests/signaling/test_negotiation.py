@@ -368,8 +368,9 @@ async def test_an_offer_that_waits_for_the_signalling_to_come_back_is_not_made_a
             await trio.sleep(5)
             assert left.signaling_state == "have-local-offer"
             relay.is_down = False
-            await trio.sleep(60)
-            await wait_agreed(left, right)
+            await trio.sleep(60)  # it comes back, later and later, in 30 seconds at the most
+            with trio.fail_after(PATIENCE):
+                await wait_agreed(left, right)
             assert relay.passed == ["offer from the left", "answer from the right"] * len(relay.passed[::2])
         nursery.cancel_scope.cancel()
 
