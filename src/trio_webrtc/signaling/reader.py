@@ -23,52 +23,68 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class Reader:
-    """The task in which one connection's reader runs."""
+    """The task in which one connection's reader runs, and the handshake by which it gets a connection."""
 
     def __init__(self, shake_hands: ShakeHands, transport: LastingStream, *, handshake_deadline: float) -> None:
-        self.cancel_scope = trio.CancelScope()
-        """What ends it. Nothing else does after the handshake: the goodbye of who is cancelled needs it, too."""
+        self.cancel_scope = trio.CancelScope(shield=True)
+        """What ends it, and nothing else does: a goodbye needs it, also from who is cancelled."""
         self.done = trio.Event()
         """Set when there is nothing left to read, or nobody to read it."""
         self._shake_hands = shake_hands
         self._transport = transport
         self._handshake_deadline = handshake_deadline
         self._connection: WebSocketConnection | None = None
+        self._nursery: trio.Nursery
+        self._is_ready = trio.Event()
         self._settled = trio.Event()
 
     async def run(self) -> None:
-        """Do the opening handshake, then read to the end.
+        """Have a nursery for the reader, given to `connect()`, until there is nothing left to read.
 
         Raises:
-            trio.TooSlowError: the handshake was not done by its deadline.
-            trio.BrokenResourceError: the other side ended the connection during the handshake, or does not speak the
-                protocol. What else goes wrong in the handshake is raised as it is; what does later, is logged.
+            trio.BrokenResourceError: the other side does not speak the protocol. What else goes wrong in the handshake
+                is raised as it is; what does later, is logged.
         """
         try:
             with self.cancel_scope:
                 async with UnwrappingNursery() as nursery:
-                    with trio.fail_at(self._handshake_deadline):
-                        self._connection = await _shake_hands(self._shake_hands, nursery, self._transport)
-                    self.cancel_scope.shield = True
-                    self._settled.set()
+                    self._nursery = nursery
+                    self._is_ready.set()
+                    await self._settled.wait()
         except Exception as error:
             if self._connection is None:
                 _raise_handshake_error(error)
             level = logging.WARNING if self._connection.closed is None else logging.DEBUG
             _logger.log(level, "The reader of a WebSocket connection ended with %r", error)
         finally:
-            self._settled.set()
             self.done.set()
 
-    async def wait_connected(self) -> WebSocketConnection:
-        """Wait for the end of the handshake; to be called in the body of the nursery in which `run()` has been started.
+    async def connect(self) -> WebSocketConnection:
+        """Do the opening handshake; to be called in the body of the nursery in which `run()` has been started.
 
         If cancelled when the handshake is done already, gives the connection all the same: it is owed a goodbye.
+
+        Raises:
+            trio.TooSlowError: the handshake was not done by its deadline.
+            trio.BrokenResourceError: the other side ended the connection during the handshake, or does not speak the
+                protocol.
         """
-        with trio.CancelScope(shield=True):  # what cancels this, cancels the handshake
-            await self._settled.wait()
-        while self._connection is None:
-            await trio.sleep_forever()  # until the nursery ends, with the reason
+        try:
+            with trio.fail_at(self._handshake_deadline):
+                await self._is_ready.wait()
+                async with UnwrappingNursery() as watch:
+                    watch.start_soon(_cancel_at_end, self._transport, watch.cancel_scope)
+                    self._connection = await self._shake_hands(self._nursery)
+                    watch.cancel_scope.shield = True
+                    watch.cancel_scope.cancel()
+            if self._connection is None:
+                raise trio.BrokenResourceError("the connection ended during the WebSocket handshake")
+        except BaseException as error:
+            self.cancel_scope.cancel()
+            if isinstance(error, Exception):
+                _raise_handshake_error(error)
+            raise
+        self._settled.set()
         return self._connection
 
 
@@ -77,18 +93,6 @@ def _raise_handshake_error(error: Exception) -> NoReturn:
         # Also where the other side broke it: a client's reader goes on to refuse, which only a server can.
         raise trio.BrokenResourceError("the other side does not speak WebSocket as it has to") from error
     raise error
-
-
-async def _shake_hands(shake_hands: ShakeHands, nursery: trio.Nursery, transport: LastingStream) -> WebSocketConnection:
-    """Do the handshake, or notice that the other side has ended: trio-websocket would wait on."""
-    connection = None
-    async with UnwrappingNursery() as watch:
-        watch.start_soon(_cancel_at_end, transport, watch.cancel_scope)
-        connection = await shake_hands(nursery)
-        watch.cancel_scope.cancel()
-    if connection is None:
-        raise trio.BrokenResourceError("the connection ended during the WebSocket handshake")
-    return connection
 
 
 async def _cancel_at_end(transport: LastingStream, cancel_scope: trio.CancelScope) -> None:

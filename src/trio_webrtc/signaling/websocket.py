@@ -115,7 +115,7 @@ async def open_websocket_session(
         async with UnwrappingNursery() as nursery:
             reader = Reader(shake_hands, transport, handshake_deadline=handshake_deadline)
             nursery.start_soon(reader.run)
-            connection = await reader.wait_connected()
+            connection = await reader.connect()
             signaling = WebSocketSignaling(connection, stream, transport, remote_address, settings, reader.done)
             nursery.start_soon(signaling.run)
             code = NORMAL_CLOSURE
