@@ -178,10 +178,10 @@ async def echo_until_it_ends(channel: DataChannel) -> None:
         pass
 
 
-def check_for(client: PeerConnection, peer: PeerConnection, *, nominates: bool = False) -> bytes:
+def check_for(client: PeerConnection, peer: PeerConnection, *, nominates: bool = False, priority: int = 1) -> bytes:
     """A connectivity check of the client's (RFC 8445 §7.2.2) with the right password."""
     (ours, _), (theirs, password) = credentials(client), credentials(peer)
-    attributes = {USERNAME: f"{theirs}:{ours}", PRIORITY: 1, ICE_CONTROLLING: 1}
+    attributes = {USERNAME: f"{theirs}:{ours}", PRIORITY: priority, ICE_CONTROLLING: 1}
     if nominates:
         attributes[USE_CANDIDATE] = None
     return Message(
