@@ -1,10 +1,9 @@
 """WebRtcServer: many peers on one UDP and one TCP port, born and ended in `open_webrtc_server()`."""
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import trio
 
@@ -23,7 +22,6 @@ from trio_webrtc.shell.switchboard import Stranger, Switchboard
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 from trio_webrtc.statistics import WebRtcServerStats
 
-_logger: Final = logging.getLogger(__name__)
 _protected = trio.lowlevel.enable_ki_protection
 
 
@@ -255,14 +253,17 @@ class WebRtcServer:
 
     @_protected
     async def _serve_at(self, place: UdpPlace | TcpPlace) -> None:
+        """Serve there until the server is closed. If the place is lost first, it is told to no peer any more."""
         if isinstance(place, UdpPlace):
             await place.serve()
         else:
-            attend = partial(self._admission.attend, place)
             try:
-                await self._reception.serve(place.listener, attend)
-            except OSError as error:
-                _logger.error("no connections come by %s any more: %s", place.listen, error)
+                await self._reception.serve(place.listener, partial(self._admission.attend, place))
+            except OSError:
+                pass  # which the reception has written down
+        if not self._freed.is_set():
+            self._places.remove(place)
+            place.close()
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Until its first frame, a check that proves to know somebody's password, it belon
 deadline; from then on to that peer's path, with which it ends.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -15,8 +16,11 @@ from trio_webrtc.shell.accepting import Guest, RefusedError
 from trio_webrtc.shell.framing import Deframer
 from trio_webrtc.shell.listening import TcpPlace
 from trio_webrtc.shell.network import TcpSocket
+from trio_webrtc.shell.reporting import Reporter
 from trio_webrtc.shell.switchboard import Seat, Stranger, Switchboard
 from trio_webrtc.shell.tcp import TcpConnection
+
+_logger: Final = logging.getLogger(__name__)
 
 MAX_FIRST_FRAME: Final = 1500
 """Bytes. Checks have a few hundred at most."""
@@ -25,11 +29,15 @@ MAX_FIRST_FRAME: Final = 1500
 class _Admitted(TcpConnection):
     """A connection that the reception still counts."""
 
-    def __init__(self, socket: TcpSocket, guest: Guest, *, unread: bytes) -> None:
+    def __init__(self, socket: TcpSocket, guest: Guest, reporter: Reporter, *, unread: bytes) -> None:
         super().__init__(socket, unread=unread)
         self._guest = guest
+        self._reporter = reporter
 
     def close(self) -> None:
+        if self.loss is not None and not self._is_closed:
+            host, port = self.remote_address
+            self._reporter.report("lost", logging.INFO, f"the connection of {host} port {port} was lost: {self.loss}")
         super().close()
         self._guest.leave()
 
@@ -43,6 +51,7 @@ class Admission:
         self._switchboard = switchboard
         self._on_stranger = on_stranger
         self._max_connections_per_peer = max_connections_per_peer
+        self._reporter = Reporter(_logger, "ICE-TCP")
 
     @trio.lowlevel.enable_ki_protection
     async def attend(self, place: TcpPlace, socket: TcpSocket, guest: Guest) -> None:
@@ -59,7 +68,7 @@ class Admission:
         if seat.path.connections >= self._max_connections_per_peer:
             raise RefusedError("too many of one peer")
         guest.hand_over()
-        connection = _Admitted(socket, guest, unread=read)
+        connection = _Admitted(socket, guest, self._reporter, unread=read)
         seat.path.adopt(connection)  # closes it, if the path is at its end
         seat.path.tell(seat.core.add_connection, connection, via, socket.remote_address, trio.current_time())
 

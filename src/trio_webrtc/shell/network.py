@@ -209,6 +209,9 @@ def _numbers(*names: str) -> frozenset[int]:
 NO_ROOM: Final = _numbers("EAGAIN", "EWOULDBLOCK", "ENOBUFS", "WSAEWOULDBLOCK", "WSAENOBUFS")
 """Error numbers of a send which say: try again when there is room."""
 
+PAUSE_FOR_MEMORY: Final = 0.01
+"""Seconds until a send is tried again that failed for lack of memory (ENOBUFS): nothing tells when it is over."""
+
 TOO_LARGE: Final = _numbers("EMSGSIZE", "WSAEMSGSIZE")
 """Error numbers of a send which say that a datagram is larger than what the way takes."""
 

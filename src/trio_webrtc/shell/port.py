@@ -4,14 +4,28 @@ A port knows nothing of protocols. What it reads it hands to its receiver as one
 share the port, whoever tells them apart.
 """
 
+import errno
+import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
 from trio_webrtc.core.contract import Address, Received, Transmit, Via
 from trio_webrtc.shell.network import UdpSocket
+from trio_webrtc.shell.reporting import Reporter
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
+
+_logger: Final = logging.getLogger(__name__)
+
+MAX_FRUITLESS_READS: Final = 100
+"""How often in a row a readable socket may have nothing to read, before each time costs a pause: some error stays."""
+
+FRUITLESS_PAUSE: Final = 0.05
+"""Seconds."""
+
+_GONE: Final = frozenset((errno.EBADF, errno.ENOTSOCK))
+"""Errors of a send which say that there is no socket any more."""
 
 
 class Receiver(Protocol):
@@ -52,7 +66,11 @@ class UdpVia:
 
     def send(self, run: Transmit) -> int:
         """Send a run; say how many bytes of it were taken. Raises OSError like `UdpSocket.send`."""
-        return self.port.socket.send(run.to, run.data, run.segment_size, self._from_host)
+        try:
+            return self.port.socket.send(run.to, run.data, run.segment_size, self._from_host)
+        except OSError as error:
+            self.port.note_failure(run.to, error)
+            raise
 
     def queue_for_room(self, sender: Sender) -> None:
         """Have the port's writer call `sender.use_room()` when there is room and it is its turn."""
@@ -79,6 +97,10 @@ class Port:
         self._writability = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._has_writer = False
+        self._loss: OSError | None = None
+        self._until_loss = trio.CancelScope()
+        host, number = self.local_address
+        self._reporter = Reporter(_logger, f"UDP at {host} port {number}")
 
     def via(self, from_host: str | None = None) -> UdpVia:
         """The way out by this port; by one of its local addresses, if it is bound to a wildcard."""
@@ -94,21 +116,30 @@ class Port:
             self._nursery = nursery
             self._call_writer()
             try:
-                await self._read()
+                with self._until_loss:
+                    await self._read()
             except trio.ClosedResourceError:
                 pass  # by `close()`
-            except OSError:
-                self._retire()
+            except OSError as error:
+                self._note_loss(error)
             finally:
                 self._nursery = None
             nursery.cancel_scope.cancel()
+        if self._loss is not None:
+            self._retire(self._loss)
 
     async def _read(self) -> None:
         socket = self.socket
+        fruitless = 0
         while True:
             await socket.wait_readable()
             arrivals = socket.receive()
-            if arrivals and self._receiver is not None:
+            if not arrivals:
+                fruitless += 1
+                if fruitless > MAX_FRUITLESS_READS:
+                    await trio.sleep(FRUITLESS_PAUSE)
+            elif self._receiver is not None:
+                fruitless = 0
                 vias = self._vias
                 self._receiver.receive(
                     [
@@ -117,7 +148,25 @@ class Port:
                     ]
                 )
 
-    def _retire(self) -> None:
+    def note_failure(self, to: Address, error: OSError) -> None:
+        """Learn that something could not be sent. If the socket is lost, its reader will find that out as well.
+
+        A device that is gone (ENODEV) may be one of several by which a wildcard is reached, and no loss to the others.
+        """
+        if error.errno in _GONE:
+            self._note_loss(error)
+        else:
+            host, number = to
+            kind = errno.errorcode.get(error.errno or 0, "")
+            self._reporter.report(kind, logging.INFO, f"could not send to {host} port {number}: {error.strerror}")
+
+    def _note_loss(self, error: OSError) -> None:
+        if self._loss is None:
+            self._loss = OSError(error.errno, error.strerror)  # without the traceback, which leads back here
+            self._until_loss.cancel()
+
+    def _retire(self, loss: OSError) -> None:
+        self._reporter.report("lost", logging.WARNING, f"the socket is lost: {loss}")
         for via in list(self._vias.values()):
             if self._receiver is not None:
                 self._receiver.retire(via)
@@ -144,7 +193,7 @@ class Port:
                 await self.wait_for_room()
                 self._give_turns()
         except trio.ClosedResourceError:
-            pass  # by `close()`
+            pass  # by `close()`, or lost
         finally:
             self._has_writer = False
 
@@ -158,9 +207,16 @@ class Port:
                 break
 
     async def wait_for_room(self) -> None:
-        """Wait until there is room to send. Any number of tasks may. Cancelling it changes nothing."""
-        async with self._writability:  # the kernel lets one task at a time wait for a socket
-            await self.socket.wait_writable()
+        """Wait until there is room to send. Raises ClosedResourceError when there never will be.
+
+        Any number of tasks may. Cancelling it changes nothing.
+        """
+        try:
+            async with self._writability:  # the kernel lets one task at a time wait for a socket
+                await self.socket.wait_writable()
+        except OSError as error:
+            self._note_loss(error)
+            raise trio.ClosedResourceError("this socket is lost") from error
 
     def close(self) -> None:
         """Free the socket. Harmless when it is freed already."""

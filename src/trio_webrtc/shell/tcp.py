@@ -44,6 +44,8 @@ class TcpConnection:
         self._peer_has_ended = False
         self._unsent = bytearray()
         self._failure: OSError | None = None
+        self.loss: OSError | None = None
+        """Why it was lost, if it was, and not ended."""
         self._is_closed = False
         self._until_failure = trio.CancelScope()
         self._queue: dict[Sender, None] = {}
@@ -98,7 +100,8 @@ class TcpConnection:
         while room > 0 and len(frames) < MAX_FRAMES_PER_BATCH:
             try:
                 data = self._socket.receive()
-            except OSError:
+            except OSError as error:
+                self._note_loss(error)
                 data = b""
             if data is None and self._failure is None:
                 break
@@ -143,10 +146,15 @@ class TcpConnection:
         try:
             return self._socket.send(data)
         except OSError as error:
-            self._failure = OSError(error.errno, error.strerror)  # without the traceback, which leads back here
+            self._failure = self._note_loss(error)
             self._unsent.clear()
             self._until_failure.cancel()
             raise
+
+    def _note_loss(self, error: OSError) -> OSError:
+        if self.loss is None:
+            self.loss = OSError(error.errno, error.strerror)  # without the traceback, which leads back here
+        return self.loss
 
     async def _write_until(self, at_most: int) -> None:
         """Have frames leave until no more bytes than these wait. Raises OSError when the connection is lost."""

@@ -14,7 +14,7 @@ import trio
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.shell.kernel_sockets import SockAddr, open_socket, sockaddr_of, text_address
-from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, SocketOptions, os_error
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, PAUSE_FOR_MEMORY, SocketOptions, os_error
 
 READ_SIZE: Final = 64 * 1024
 """Bytes that one call reads at most."""
@@ -32,6 +32,7 @@ class KernelTcpSocket:
         self.local_address = local_address
         self.remote_address = remote_address
         self._socket = opened
+        self._lacks_memory = False
         try:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
@@ -41,8 +42,11 @@ class KernelTcpSocket:
         """Give the kernel some bytes; say how many it took. See `TcpSocket.send`."""
         try:
             return self._socket.send(data)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             if error.errno in NO_ROOM:
+                self._lacks_memory = True
                 return 0
             raise
 
@@ -67,6 +71,9 @@ class KernelTcpSocket:
 
     async def wait_writable(self) -> None:
         """Wait until there is room to send. Cancelling it changes nothing."""
+        if self._lacks_memory:  # which is no matter of this socket's room: nothing tells when it is over
+            self._lacks_memory = False
+            await trio.sleep(PAUSE_FOR_MEMORY)
         _check_open(self._socket)
         await trio.lowlevel.wait_writable(self._socket)
 

@@ -8,6 +8,7 @@ that a large probe which arrives has really passed as it is.
 
 import errno
 import ipaddress
+import logging
 import socket
 import struct
 import sys
@@ -26,7 +27,18 @@ from trio_webrtc.shell.kernel_sockets import (
     try_option,
     unmapped,
 )
-from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, SOCKET_LOST, Arrival, Interface, SocketOptions
+from trio_webrtc.shell.network import (
+    DEFAULT_OPTIONS,
+    NO_ROOM,
+    PAUSE_FOR_MEMORY,
+    SOCKET_LOST,
+    Arrival,
+    Interface,
+    SocketOptions,
+)
+from trio_webrtc.shell.reporting import Reporter
+
+_logger: Final = logging.getLogger(__name__)
 
 MAX_READS_PER_BATCH: Final = 64
 """Calls that read, before what was read is worked on."""
@@ -85,6 +97,7 @@ class KernelUdpSocket:
         self._ipv6_only = options.ipv6_only
         self._known_addresses: dict[Address, SockAddr] = {}
         self._known_local_hosts: dict[bytes, str] = {}
+        self._lacks_memory = False
         self._socket = open_socket(host, socket.SOCK_DGRAM, options, default_buffer=SOCKET_BUFFER)
         try:
             if shared:
@@ -95,6 +108,7 @@ class KernelUdpSocket:
         except BaseException:
             self._socket.close()
             raise
+        self._reporter = Reporter(_logger, f"UDP at {self.local_address[0]} port {self.local_address[1]}")
 
     def _share(self) -> None:
         for option in (socket.SO_REUSEADDR, getattr(socket, "SO_REUSEPORT", None)):
@@ -144,8 +158,11 @@ class KernelUdpSocket:
             except OSError as error:
                 if error.errno not in (errno.EIO, errno.EINVAL):
                     raise
-            # EIO: the device cannot compute checksums of segments. EINVAL: the kernel dislikes this run.
+            # EIO: the device cannot compute checksums of segments. EINVAL: the kernel dislikes this run; or its source
+            # or destination, in which case it dislikes single datagrams as well, and nothing is learnt about runs.
+            taken = self._send_each(sockaddr, data, segment_size, ancillary)
             self.segments = False
+            return taken
         return self._send_each(sockaddr, data, segment_size, ancillary)
 
     def _send_each(self, sockaddr: SockAddr, data: bytes, segment_size: int, ancillary: _Ancillary) -> int:
@@ -167,6 +184,7 @@ class KernelUdpSocket:
             return False
         except OSError as error:
             if error.errno in NO_ROOM:
+                self._lacks_memory = True
                 return False
             raise
         return True
@@ -183,7 +201,11 @@ class KernelUdpSocket:
             except OSError as error:
                 if error.errno in SOCKET_LOST:
                     raise
-                continue  # news of a datagram sent earlier, such as ECONNREFUSED: the sender hears by silence
+                # Often news of a datagram sent earlier, such as ECONNREFUSED: its sender hears by silence.
+                self._reporter.report(
+                    errno.errorcode.get(error.errno or 0, ""), logging.INFO, f"reading failed: {error}"
+                )
+                continue
             if arrival is not None:
                 arrivals.append(arrival)
                 room -= len(arrival.data)
@@ -249,6 +271,9 @@ class KernelUdpSocket:
 
     async def wait_writable(self) -> None:
         """Wait until there is room to send. Cancelling it changes nothing."""
+        if self._lacks_memory:  # which is no matter of this socket's room: nothing tells when it is over
+            self._lacks_memory = False
+            await trio.sleep(PAUSE_FOR_MEMORY)
         self._check_open()
         await trio.lowlevel.wait_writable(self._socket)
 
