@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -27,6 +28,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from trio_webrtc.signaling import (
+    ReceptionLimits,
     Signaling,
     SignalingRequest,
     WebSocketSignaling,
@@ -37,6 +39,9 @@ from trio_webrtc.signaling import (
 HERE = Path(__file__).parent
 MAX_ROOMS = 100
 MAX_MEMBERS = 16
+MAX_INTRODUCTIONS = 4000
+"""WebSockets at the signalling port."""
+
 MAX_NAME = 40
 """Characters in the name of a member or a room."""
 
@@ -187,10 +192,9 @@ async def serve_rooms(
         WebSocketRoute("/rooms/{room}", door),
     ]
     async with trio.open_nursery() as nursery:
+        limits = ReceptionLimits(max_connections=MAX_INTRODUCTIONS)
         server = await nursery.start(
-            lambda task_status: serve_websocket_signaling(
-                introduce_member, host, signalling_port, refuse=refuse, task_status=task_status
-            )
+            partial(serve_websocket_signaling, introduce_member, host, signalling_port, limits=limits, refuse=refuse)
         )
         signalling_port = server.addresses[0][1]
         pages = await nursery.start(serve, Starlette(routes=routes), config)

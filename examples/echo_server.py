@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -35,10 +36,12 @@ from trio_webrtc import (
     WebRtcError,
     open_peer_connection,
 )
-from trio_webrtc.signaling import Signaling, negotiate, serve_websocket_signaling
+from trio_webrtc.signaling import ReceptionLimits, Signaling, negotiate, serve_websocket_signaling
 
 HERE = Path(__file__).parent
 MAX_PEERS = 100
+"""By each of the two ways to come."""
+
 CONNECT_TIMEOUT = 30.0
 """Seconds that a peer has from its offer until it is connected."""
 
@@ -65,7 +68,10 @@ async def serve_echo(
         await negotiate_and_echo(next(names), signaling)
 
     async with trio.open_nursery() as nursery:
-        signalling = await nursery.start(serve_websocket_signaling, serve_signalled_peer, host, signalling_port)
+        limits = ReceptionLimits(max_connections=MAX_PEERS)
+        signalling = await nursery.start(
+            partial(serve_websocket_signaling, serve_signalled_peer, host, signalling_port, limits=limits)
+        )
         signalling_port = signalling.addresses[0][1]
         pages = await nursery.start(serve, web_application(nursery, names, signalling_port), config)
         task_status.started(Urls(pages[0], f"ws://{url_host}:{signalling_port}"))
