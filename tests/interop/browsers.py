@@ -31,6 +31,7 @@ FIREFOX_PREFERENCES = {
     "app.normandy.enabled": False,
     "app.update.enabled": False,
     "browser.newtabpage.enabled": False,
+    "browser.pagethumbnails.capturing_disabled": True,  # which loads pages a second time, out of sight
     "browser.region.network.url": "",
     "browser.safebrowsing.downloads.enabled": False,
     "browser.safebrowsing.malware.enabled": False,
