@@ -89,6 +89,9 @@ ENDINGS = [
     be_interrupted_anywhere,
 ]
 
+WITHIN, AROUND = "handlers within the server", "handlers around the server"
+"""Whether the end of the server's scope is the end of those who serve its peers, too."""
+
 GRACEFUL = (leave_the_body, close_inside, close_from_outside)
 """Those that wait for what was sent to be acknowledged."""
 
@@ -125,7 +128,7 @@ async def hold(party: Party, peers: int, ending: Ending, layout: str) -> None:
     async with trio.open_nursery() as guests:
         came_out: list[type[BaseException]] = []
         try:
-            if layout == "handlers around the server":
+            if layout == AROUND:
                 async with trio.open_nursery() as handlers:
                     await serve(party, peers, ending, guests, handlers)
             else:
@@ -202,16 +205,20 @@ def check_who_is_freed_last(party: Party) -> None:
     assert min(freed) >= told + 2 * LATENCY - 1e-6
 
 
+CASES = [
+    pytest.param(ending, layout, id=f"{ending.__name__}, {layout}")
+    for ending in ENDINGS
+    for layout in (WITHIN, AROUND)
+    if (ending, layout) != (leave_the_body, WITHIN)  # where the handlers' nursery keeps the body from being left
+]
+
+
 @pytest.mark.parametrize("peers", [1, 20])
-@pytest.mark.parametrize("layout", ["handlers within the server", "handlers around the server"])
-@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
+@pytest.mark.parametrize(("ending", "layout"), CASES)
 def test_every_peer_hears_goodbye_before_the_ports_are_freed(
     make_site: MakeSite, ending: Ending, layout: str, peers: int
 ):
     """A1, A8, A9, A10, E10, T1, T2, T6: ABORT or SHUTDOWN, close_notify, then FIN or silence; whoever ends it."""
-    if ending is leave_the_body and layout == "handlers within the server":
-        return  # the nursery of the handlers keeps the body from being left
-
     with no_objects_stay_behind(), alarms_interrupt():
         for run in range(RUNS if peers == 1 or IS_LONG else max(1, RUNS // 10)):
             site = make_site(run, latency=LATENCY)

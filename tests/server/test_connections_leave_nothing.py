@@ -16,6 +16,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_webrtc import (
+    CloseReason,
     Configuration,
     ConnectionFailedError,
     IceCandidate,
@@ -110,6 +111,7 @@ async def end_the_stream_and_go_on_by_another(round: Round) -> None:
     await trio.sleep(3)
     await channel.send("by another")
     assert await channel.receive() == "by another"
+    assert round.server.get_stats().tcp_connections == 1, "the ended one has been freed"
     await round.client.aclose()
 
 
@@ -276,24 +278,40 @@ async def test_clients_that_reload_leave_no_connections(site: Site, autojump_clo
 
 
 async def test_a_port_can_be_had_again_as_soon_as_its_server_has_ended():
-    """B3: on a real network, with connections that ended a moment ago, whoever ended them."""
+    """B3: on a real network, with connections that ended a moment ago, whoever ended them; each end is a goodbye."""
+    with no_objects_stay_behind(), trio.fail_after(30):
+        port = 0
+        for who_leaves in ("client", "server", "server, hurriedly", "nobody"):
+            port = await use_port(port, who_leaves)
+
+
+async def use_port(port: int, who_leaves: str) -> int:
+    """Serve one peer by TCP, and tell at which port."""
     loopback = Configuration(interface_filter=lambda interface: interface.address == "127.0.0.1")
-    port = 0
-    with trio.fail_after(20):
-        for who_leaves in ("client", "server", "nobody"):
-            listen = [ListenAddress(transport, "127.0.0.1", port) for transport in ("udp", "tcp")]
-            async with open_webrtc_server(*listen[-1 if port == 0 else 0 :]) as server:
-                port = server.addresses[0].port
-                async with open_peer_connection(loopback) as client, server.open_peer_connection() as peer:
-                    channel = client.create_data_channel("chat")
-                    await agree(client, peer, "tcp")
-                    await channel.wait_open()
-                    if who_leaves == "client":
-                        await client.aclose()
-                        await peer.wait_closed()
-                    elif who_leaves == "server":
-                        await server.aclose()
-                        await client.wait_closed()
+    async with (
+        open_peer_connection(loopback) as client,
+        open_webrtc_server(ListenAddress("tcp", "127.0.0.1", port)) as server,
+        server.open_peer_connection() as peer,
+    ):
+        channel = client.create_data_channel("chat")
+        await agree(client, peer, "tcp")
+        await channel.wait_open()
+        match who_leaves:
+            case "client":
+                await client.aclose()
+                assert await peer.wait_closed() is CloseReason.REMOTE
+            case "server":
+                await server.aclose()
+                assert await client.wait_closed() is CloseReason.REMOTE
+            case "server, hurriedly":
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    channel.send_nowait(b"x" * 100_000)  # what it does not read must not cost it its goodbye
+                    await server.aclose()
+                assert await client.wait_closed() is CloseReason.REMOTE
+            case _:
+                pass
+        return server.addresses[0].port
 
 
 async def test_a_connection_that_fell_back_to_tcp_leaves_nothing(site: Site, autojump_clock):
