@@ -28,7 +28,14 @@ CLIENT_HELLO = bytes.fromhex("16feff0000000000000000003a") + bytes(58)
 SOFTWARE = Attribute[str]("SOFTWARE")
 
 
-def check(ufrag: str, key: bytes | None, rng: random.Random, extra: Mapping[Attribute, object] | None = None) -> bytes:
+def check(
+    ufrag: str,
+    key: bytes | None,
+    rng: random.Random,
+    extra: Mapping[Attribute, object] | None = None,
+    *,
+    nominates: bool = True,
+) -> bytes:
     """A connectivity check for somebody, with a password or none."""
     return Message(
         method=Method.BINDING,
@@ -38,7 +45,7 @@ def check(ufrag: str, key: bytes | None, rng: random.Random, extra: Mapping[Attr
             USERNAME: f"{ufrag}:them",
             PRIORITY: 2**31 - 1,
             ICE_CONTROLLING: 1,
-            USE_CANDIDATE: None,
+            **({USE_CANDIDATE: None} if nominates else {}),
             **(extra or {}),
         },
     ).encode(key)
