@@ -34,37 +34,41 @@ class FirstContact:
 
 
 class FirstContacts(trio.abc.ReceiveChannel[FirstContact]):
-    """A bounded queue of those who knock; whoever knocks twice stands in it once."""
+    """A bounded queue of those who knock; whoever knocks twice, be it from two addresses, stands in it once."""
 
     def __init__(self, max_waiting: int) -> None:
         self.dropped = 0
         """Those for whom there was no room, which come again, as peers repeat their checks; and those with names that
         are none."""
         self._max_waiting: Final = max_waiting
-        self._waiting: dict[tuple[str, Address], FirstContact] = {}
+        self._waiting: dict[str, FirstContact] = {}
         self._is_closed = False
+        self._is_unwanted = False
         self._readers = trio.lowlevel.ParkingLot()
 
     def put(self, contact: FirstContact) -> None:
         """Let somebody stand in the queue, or drop them."""
-        key = contact.local_ufrag, contact.remote_address
         is_named = _UFRAG.fullmatch(contact.local_ufrag) and _UFRAG.fullmatch(contact.remote_ufrag)
-        has_room = key in self._waiting or len(self._waiting) < self._max_waiting
+        has_room = contact.local_ufrag in self._waiting or len(self._waiting) < self._max_waiting
         if self._is_closed or not is_named or not has_room:
             self.dropped += 1
             return
-        self._waiting[key] = contact
+        self._waiting[contact.local_ufrag] = contact
         self._readers.unpark()
 
     def forget(self, local_ufrag: str) -> None:
         """This name is known now: nobody has to be told of those who ask for it."""
-        for key in [known for known in self._waiting if known[0] == local_ufrag]:
-            del self._waiting[key]
+        self._waiting.pop(local_ufrag, None)
 
     async def receive(self) -> FirstContact:
-        """The one that has waited longest. Cancelling loses nothing. Raises EndOfChannel when the server has ended."""
+        """The one that has waited longest. Cancelling loses nothing.
+
+        Raises trio.EndOfChannel when the server has ended, and trio.ClosedResourceError after `aclose()`.
+        """
         await trio.lowlevel.checkpoint()
         while not self._waiting:
+            if self._is_unwanted:
+                raise trio.ClosedResourceError
             if self._is_closed:
                 raise trio.EndOfChannel
             await self._readers.park()
@@ -78,5 +82,6 @@ class FirstContacts(trio.abc.ReceiveChannel[FirstContact]):
 
     async def aclose(self) -> None:
         """Take no more."""
+        self._is_unwanted = True
         self.end()
         await trio.lowlevel.checkpoint()

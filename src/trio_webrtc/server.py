@@ -191,14 +191,16 @@ class WebRtcServer:
                 else proves who the peer is.
 
         Raises:
-            UsageError: the server has `max_peers` already, or its ICE credentials are not possible.
+            UsageError: the server has `max_peers` already, or `ice_credentials` are not possible, which a stranger can
+                bring about where they are taken from a first contact: catch it there.
             trio.ClosedResourceError: the server is closed.
         """
         configuration = configuration or self._configuration
         configuration = replace(configuration, ice_lite=ice_lite is None or ice_lite)
         self._check_admissible(configuration, first_contact)
-        make_ways = partial(SharedPorts, self._switchboard, self._places)
+        make_ways = partial(SharedPorts, self._switchboard, self._places, first_contact is not None)
         async with run_peer_connection(configuration, self._network, make_ways) as connection:
+            self._check_admissible(configuration, first_contact)  # again: others have had their turns meanwhile
             self._peers[connection] = None
             connection._path.own(_Membership(self._peers, connection))
             connection._path.touched()  # which has the switchboard know its names
@@ -277,7 +279,7 @@ class WebRtcServer:
         """
         self._is_closing = True
         try:
-            await self._of_all_peers(PeerConnection._linger)
+            await self._of_all_peers(PeerConnection.aclose)
         finally:
             await self._close()  # noqa: ASYNC102 - shields itself
 

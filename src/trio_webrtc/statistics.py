@@ -162,12 +162,12 @@ class WebRtcServerStats:
     """The UDP addresses from which they have proved themselves, each as often as there are ways to it."""
     tcp_connections: int
     tcp_connections_waiting: int
-    """Those of them that have not said whom they are for."""
+    """Those besides that have not said whom they are for."""
     tcp_connections_refused: Mapping[str, int]
     """How many were not served, by reason."""
     checks_for_unknown_ufrags: int
     first_contacts_dropped: int
-    """Checks for unknown names that found the queue of first contacts full."""
+    """Checks for unknown names that found the queue of first contacts full, and those for names that are none."""
     datagrams_from_unknown_addresses: int
     """Junk for the most part."""
 

@@ -51,31 +51,39 @@ def test_a_limit_that_cannot_be_is_a_usage_error(name: str, value: object):
 
 async def connect_again(site_host, joined: Joined, count: int = 1):
     """Open more TCP connections that prove to be of a peer."""
-    saying = frame(check(name_of(joined.peer), key_of(joined.peer), random.Random(1)))
+    saying = frame(check(name_of(joined.peer), key_of(joined.peer), random.Random(1), nominates=False))
     connections = await connect(site_host, SERVER, count, saying=saying)
     await trio.sleep(0.1)
     answers = [connection.receive() for connection in connections]
     return connections, [answer is not None and answer != b"" for answer in answers]
 
 
-async def test_connections_beyond_those_of_one_peer_are_refused_and_it_goes_on(site: Site, autojump_clock):
-    """The ICE-TCP connections of somebody who has the password."""
+async def test_of_one_peers_connections_the_oldest_that_is_not_in_use_makes_room(site: Site, autojump_clock):
+    """Whoever roams leaves dead connections behind, and has to be let in again; the one with its data stays."""
     async with site.serve(limits=ServerLimits(max_connections_per_peer=4)) as server:
         guest, other = site.add_guest(), site.add_guest()
         async with connect_peer(server, guest, "tcp") as joined, connect_peer(server, other, "tcp") as unconcerned:
-            more, answered = await connect_again(guest, joined, 10)
-            assert answered == [True] * 3 + [False] * 7
+            _, answered = await connect_again(guest, joined, 3)
+            assert answered == [True] * 3
             assert server.get_stats().tcp_connections == 5
-            assert server.get_stats().tcp_connections_refused == {"too many of one peer": 7}
-            more[0].close()
-            await trio.sleep(0.1)
-            assert server.get_stats().tcp_connections == 4
-            _, answered = await connect_again(other, unconcerned, 1)
-            assert answered == [True]
-            _, answered = await connect_again(guest, joined, 2)
-            assert answered == [True, False]
+            in_use = joined.peer.selected_candidate_pair
+            later, answered = await connect_again(guest, joined, 2)
+            assert answered == [True] * 2
+            assert [connection.receive() for connection in later] == [None, None], "older ones were closed, not these"
+            assert server.get_stats().tcp_connections == 5
+            assert joined.peer.selected_candidate_pair is in_use
             await say(joined)
             await say(unconcerned)
+
+
+async def test_a_peer_may_have_one_connection_only(site: Site, autojump_clock):
+    async with site.serve(limits=ServerLimits(max_connections_per_peer=1)) as server:
+        guest = site.add_guest()
+        async with connect_peer(server, guest, "tcp") as joined:
+            _, answered = await connect_again(guest, joined, 2)
+            assert answered == [False, False]
+            assert server.get_stats().tcp_connections_refused == {"too many of one peer": 2}
+            await say(joined)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ class RecordingCore:
         self.on_call: Callable[[], None] = lambda: None
         self._goodbyes = goodbyes
         self._transmits: deque[Transmit] = deque()
+        self._checks: deque[Transmit] = deque()
         self._way: tuple[Via, Address] | None = None
 
     def connect(self, via: Via, peer: Address) -> None:
@@ -64,6 +65,12 @@ class RecordingCore:
     def poll_transmits(self, now: float) -> Transmit | None:
         self._may_fail("poll_transmits")
         return self._transmits.popleft() if self._transmits else None
+
+    def poll_checks(self, now: float) -> Transmit | None:
+        return self._checks.popleft() if self._checks else None
+
+    def uses(self, via: Via) -> bool:
+        return self._way is not None and self._way[0] == via
 
     def next_timeout(self) -> float | None:
         return self.timers.earliest()

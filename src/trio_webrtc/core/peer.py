@@ -266,11 +266,22 @@ class PeerCore:
 
     def poll_transmits(self, now: float) -> Transmit | None:
         """The next datagram, or run of datagrams, that is to go out."""
-        transmit = self.agent.poll_transmits(now) or self._poll_secured(now)
-        if transmit is not None:
+        transmit = self.poll_checks(now)
+        if transmit is None and (transmit := self._poll_secured(now)) is not None:
             size = transmit.segment_size or len(transmit.data)
             self.traffic.sent(-(-len(transmit.data) // size), len(transmit.data))
         return transmit
+
+    def poll_checks(self, now: float) -> Transmit | None:
+        """The next datagram of ICE's that is to go out."""
+        check = self.agent.poll_transmits(now)
+        if check is not None:
+            self.traffic.sent(1, len(check.data))
+        return check
+
+    def uses(self, via: Via) -> bool:
+        """Whether data goes by this way."""
+        return self._way is not None and self._way[0] == via
 
     def _poll_secured(self, now: float) -> Transmit | None:
         if self._way is None or isinstance(self.stage, Negotiating):

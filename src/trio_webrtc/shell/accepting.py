@@ -149,6 +149,8 @@ class Guest:
         Raises:
             RefusedError: there are as many connections as there may be, in all or from its address.
         """
+        if self._dismissed_for is not None:  # another has its place already
+            raise RefusedError(self._dismissed_for)
         self._register.admit(self)
         self._scope.deadline = math.inf
 

@@ -65,7 +65,7 @@ class Admission:
         seat = await self._find(check)
         if not seat.authenticates(frame):
             raise RefusedError("wrong password")
-        if seat.path.connections >= self._max_connections_per_peer:
+        if seat.path.connections >= self._max_connections_per_peer and not seat.path.give_up_a_connection():
             raise RefusedError("too many of one peer")
         guest.hand_over()
         connection = _Admitted(socket, guest, self._reporter, unread=read)
@@ -90,8 +90,9 @@ async def _read_first_frame(socket: TcpSocket) -> tuple[bytes, bytes]:
             if not arrived:
                 raise RefusedError("ended", "it said nothing, or not enough")
             read += arrived
-            if frames := Deframer().feed(read):
+            frames = Deframer().feed(read)
+            if frames and len(frames[0]) <= MAX_FIRST_FRAME:
                 return read, frames[0]
-            if len(read) > MAX_FIRST_FRAME:
+            if frames or len(read) > MAX_FIRST_FRAME:
                 raise RefusedError("not a check", "its first frame is too long for one")
         await socket.wait_readable()

@@ -195,19 +195,29 @@ class TcpPlace:
 def _hosts(listen: ListenAddress, network: Network) -> Iterator[tuple[str, Sequence[str]]]:
     """The local addresses that a listen address stands for, each with what is announced for it.
 
-    On a wildcard, what is announced leads to one of them, and nobody can tell to which: it stands for the first.
+    On a wildcard, what is announced leads to one of them, and nobody can tell to which: it stands for the first of its
+    family, and a name for the first of all.
     """
     if not listen.is_wildcard:
         yield listen.host, listen.announced_hosts
         return
     wants_ipv4 = ":" not in listen.host or not listen.options.ipv6_only
     wants_ipv6 = ":" in listen.host
-    announced = listen.announced_hosts
+    left = list(listen.announced_hosts)
     for interfaces in choose_interfaces(network.interfaces()):
         hosts = [i.address for i in interfaces if (wants_ipv6 if ":" in i.address else wants_ipv4)]
         for host in hosts:
+            announced = [name for name in left if _may_stand_for(name, host)]
+            left = [name for name in left if name not in announced]
             if announced or not listen.announced_hosts or listen.announce_own:
                 yield host, announced
-            announced = ()
         if hosts:
             return
+
+
+def _may_stand_for(name: str, host: str) -> bool:
+    """Whether what is announced may lead to a local address: to one of its own family, or to any if it is a name."""
+    try:
+        return ipaddress.ip_address(name).version == ipaddress.ip_address(host.partition("%")[0]).version
+    except ValueError:
+        return True

@@ -49,6 +49,12 @@ class PathCore(Protocol):
     def poll_transmits(self, now: float) -> Transmit | None:
         """Take the next datagram or run that is to go out."""
 
+    def poll_checks(self, now: float) -> Transmit | None:
+        """Take the next datagram that looks for ways or keeps them, which does not wait behind others."""
+
+    def uses(self, via: Via) -> bool:
+        """Whether data goes by this way."""
+
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next."""
 
@@ -164,8 +170,7 @@ class Path:
     @trio.lowlevel.enable_ki_protection
     def retire(self, via: Via) -> None:
         """Learn that a socket is lost."""
-        if self._refused is not None and self._refused.via is via:
-            self._refused = None
+        self._give_up_refused(via)
         self._enter(self._core.retire, via, trio.current_time())
 
     @trio.lowlevel.enable_ki_protection
@@ -247,7 +252,18 @@ class Path:
     def release(self, via: Via) -> None:
         """Free an adopted connection before the path's own end. Harmless if there is none, or the end has begun."""
         if self._end is _End.NOT_YET and (connection := self._connections.pop(via, None)) is not None:
+            self._give_up_refused(via)
             connection.close()
+
+    @trio.lowlevel.enable_ki_protection
+    def give_up_a_connection(self) -> bool:
+        """Release the oldest connection that is not in use, to make room for another; say whether there was one."""
+        for via in self._connections:
+            if not self._core.uses(via):
+                self.retire(via)
+                self.release(via)
+                return True
+        return False
 
     # The guard: the one way into the core, as long as the path has not ended.
 
@@ -278,6 +294,8 @@ class Path:
     def _flush(self) -> int:
         """Send what the core has to say, a bounded part of it; say how many runs were sent."""
         sent, now = 0, trio.current_time()
+        if self._refused is not None:
+            self._look_for_other_ways(self._refused, now)
         while self._refused is None:
             if sent == MAX_RUNS_PER_FLUSH:
                 self._flush_soon()  # others first, then the rest
@@ -309,6 +327,26 @@ class Path:
             return True
         self._refused = run._replace(data=run.data[taken:]) if taken else run
         return False
+
+    def _look_for_other_ways(self, refused: Transmit, now: float) -> None:
+        """Let ICE go on where data waits for room: that may never come, and the peer be on another way by now.
+
+        A check that finds no room is lost, as on any way; it will be repeated.
+        """
+        while (check := self._core.poll_checks(now)) is not None:
+            try:
+                cast("Way", check.via).send(check)
+            except OSError as error:
+                self._lose(check, error, now)
+        if not self._core.uses(refused.via):
+            self._give_up_refused(refused.via)
+
+    def _give_up_refused(self, via: Via) -> None:
+        """What waits for room there will not leave any more; what stands behind it has another way, or none."""
+        if self._refused is not None and self._refused.via is via:
+            cast("Way", via).leave_queue(self)
+            self._refused = None
+            self._flush_soon()
 
     def _send_refused(self) -> None:
         run, self._refused = self._refused, None

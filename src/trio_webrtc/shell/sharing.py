@@ -19,9 +19,15 @@ class SharedPorts:
     """One peer's share of some ports: its seat at their switchboard, which it leaves with the end of its path."""
 
     def __init__(
-        self, switchboard: Switchboard, places: Sequence[UdpPlace | TcpPlace], path: Path, core: PeerCore
+        self,
+        switchboard: Switchboard,
+        places: Sequence[UdpPlace | TcpPlace],
+        is_strangers: bool,
+        path: Path,
+        core: PeerCore,
     ) -> None:
         self.seat: Seat = switchboard.seat(path, core)
+        self.seat.is_strangers = is_strangers
         path.own(self.seat)
         self._places = places
         self._path = path

@@ -61,6 +61,8 @@ class Seat:
     def __init__(self, switchboard: "Switchboard", path: Path, core: SeatedCore) -> None:
         self.path = path
         self.core = core
+        self.is_strangers = False
+        """Whether the peer has chosen the password itself. It proves nothing then, and takes nobody's address away."""
         self.credentials: Sequence[Credentials] = ()
         self.addresses: dict[tuple[Via, Address], None] = {}
         self._switchboard = switchboard
@@ -197,7 +199,7 @@ class Switchboard:
         if seat is None:
             self.counters.unknown_ufrags += 1
             self._on_stranger(Stranger(*username, received))
-        elif seat is not owner and seat.authenticates(received.data):
+        elif seat is not owner and (owner is None or not seat.is_strangers) and seat.authenticates(received.data):
             self._move((received.via, received.from_), seat)
         return seat
 

@@ -307,7 +307,7 @@ class Peer:
         request = Message(
             method=Method.BINDING,
             message_class=MessageClass.REQUEST,
-            transaction_id=self._number.to_bytes(12, "big"),
+            transaction_id=f"{self._number:06}{self.address[1]:06}".encode(),
             attributes=attributes,
         )
         key = ours.key if key is None else key

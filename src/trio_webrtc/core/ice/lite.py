@@ -23,6 +23,9 @@ from trio_webrtc.core.ice.role import ALWAYS_LOSES, Role
 from trio_webrtc.core.ice.settings import IceSettings
 from trio_webrtc.core.stun.message import Message, MessageClass
 
+MAX_NOMINATIONS: Final = 64
+"""Choices of the peer's that are remembered, so that an old check which is sent again makes none."""
+
 
 class _Timer(enum.Enum):
     SILENCE = enum.auto()
@@ -50,8 +53,6 @@ class _Visit:
     credentials: Credentials
     """Those of ours that the peer has named there last."""
     last_check: float
-    nomination: bytes | None = None
-    """The id of the check that chose this pair last. Repetitions of it choose nothing."""
 
 
 class LiteAgent(Endpoint):
@@ -77,6 +78,8 @@ class LiteAgent(Endpoint):
         self._selected: _Visit | None = None
         self._peer_has_chosen = False
         """Whatever has become of the pair that it has chosen."""
+        self._nominations: deque[bytes] = deque(maxlen=MAX_NOMINATIONS)
+        """The ids of the checks that chose a pair. Repetitions choose nothing, whoever sends them from wherever."""
         self._has_failed = False
         self._is_silent = False
         self._last_check = 0.0
@@ -321,9 +324,9 @@ class LiteAgent(Endpoint):
         visit = self._visit_of(answer, now)
         visit.pair.requests_received += 1
         visit.pair.responses_sent += 1
-        nominates = answer.check.nominating and transaction_id != visit.nomination
+        nominates = answer.check.nominating and transaction_id not in self._nominations
         if nominates:
-            visit.nomination = transaction_id
+            self._nominations.append(transaction_id)
         if visit is not self._selected and (nominates or self._is_in_need(now)):
             self._select(visit)
         self._watch(now)
@@ -345,7 +348,9 @@ class LiteAgent(Endpoint):
         visit = self._visits.pop(path, None)
         if visit is None:
             if len(self._visits) >= self._settings.max_validated:
-                del self._visits[next(old for old, known in self._visits.items() if known is not self._selected)]
+                others = [old for old, known in self._visits.items() if known is not self._selected]
+                for oldest in others[:1]:
+                    del self._visits[oldest]
             visit = _Visit(self._new_pair(received, answer.check.priority), answer.addressed_to, now)
         visit.credentials, visit.last_check = answer.addressed_to, now
         self._visits[path] = visit
