@@ -193,6 +193,9 @@ async def test_a_slow_consumer_holds_up_its_own_connection_only(world: World, au
 
 PACED = {
     "shell/accepting.py",  # nobody tells when there are descriptors again
+    "shell/port.py",  # nor when a socket that is readable, and has nothing to read, has something
+    "shell/tcp_sockets.py",  # nor when the kernel has memory again
+    "shell/udp.py",  # the same
     "signaling/reconnecting.py",  # nor when a lost server is back
     "signaling/websocket.py",  # pings come at intervals
 }
