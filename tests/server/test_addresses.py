@@ -226,6 +226,30 @@ async def test_a_name_that_is_announced_leads_peers_to_the_server(site: Site, au
         assert told.host == "webrtc.example.org"
 
 
+@pytest.mark.parametrize("own", [("10.0.0.2", "fd00::2"), ("fd00::2", "10.0.0.2")], ids=" before ".join)
+@pytest.mark.parametrize(
+    "announced",
+    [
+        ["203.0.113.5", "2001:db8::5"],
+        ["2001:db8::5", "203.0.113.5"],
+        ["203.0.113.5"],
+        ["2001:db8::5"],
+        ["webrtc.example.org"],
+    ],
+    ids=" and ".join,
+)
+async def test_what_is_announced_for_both_families_stands_for_an_address_of_its_own(
+    site: Site, autojump_clock, own: tuple[str, str], announced: list[str]
+):
+    host = site.network.add_host(*own)
+    guest = site.network.add_host("10.0.0.3", "fd00::3")
+    both = SocketOptions(ipv6_only=False)
+    async with Site(site.network, host, []).serve(
+        ListenAddress("udp", "::", 6000, announced_hosts=announced, options=both)
+    ) as server:
+        assert {candidate.host for candidate in await told_by(server, guest)} == set(announced)
+
+
 # -- wildcards answer from where they were asked ------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import trio
 
 from trio_webrtc import Configuration, ListenAddress, ServerLimits, UsageError, WebRtcServer, open_webrtc_server
 from trio_webrtc.core.contract import Received
+from trio_webrtc.shell.admission import MAX_FIRST_FRAME
 from trio_webrtc.shell.framing import frame
 
 from ..hostile.test_floods import WHATEVER, bounded
@@ -358,3 +359,15 @@ async def test_a_peer_that_was_flooded_can_still_be_closed_and_the_server_with_i
 def assert_empty(server: WebRtcServer) -> None:
     stats = server.get_stats()
     assert (stats.peers, stats.ufrags, stats.remote_addresses, stats.tcp_connections) == (0, (), (), 0)
+
+
+async def test_a_first_frame_that_is_too_long_is_refused_though_it_is_whole(site: Site, autojump_clock):
+    """Else those who wait would keep as much of it as a frame can have; no check needs that."""
+    async with site.serve() as server:
+        long = check("nobody", b"guessed", random.Random(1), {SOFTWARE: "s" * MAX_FIRST_FRAME})
+        (stranger,) = await connect(site.add_guest(), SERVER, saying=frame(long))
+        await trio.sleep(0.1)
+        assert not is_open(stranger)
+        stats = server.get_stats()
+        assert stats.tcp_connections_refused == {"not a check": 1}
+        assert stats.checks_for_unknown_ufrags == 0

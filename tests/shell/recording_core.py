@@ -41,6 +41,9 @@ class RecordingCore:
     def say_to(self, via: Via, to: Address, data: bytes) -> None:
         self._transmits.append(Transmit(via, to, data))
 
+    def check(self, via: Via, to: Address, data: bytes) -> None:
+        self._checks.append(Transmit(via, to, data))
+
     def deliver(self) -> None:
         self._may_fail("deliver")
         self.delivered += 1
@@ -64,7 +67,7 @@ class RecordingCore:
 
     def poll_transmits(self, now: float) -> Transmit | None:
         self._may_fail("poll_transmits")
-        return self._transmits.popleft() if self._transmits else None
+        return self.poll_checks(now) or (self._transmits.popleft() if self._transmits else None)
 
     def poll_checks(self, now: float) -> Transmit | None:
         return self._checks.popleft() if self._checks else None

@@ -362,6 +362,26 @@ async def test_of_too_many_from_one_address_the_one_goes_who_has_waited_longest(
     assert ours.stats.waiting == 4
 
 
+@pytest.mark.parametrize("say_so", [Guest.admit, Guest.hand_over])
+async def test_who_had_to_make_room_is_not_admitted_any_more(say_so, door, nursery, autojump_clock):
+    """As one who has proved himself in that very turn, and whom no cancellation has reached."""
+
+    async def attend(connection, guest):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        say_so(guest)
+
+    ours = reception(max_waiting=1)
+    nursery.start_soon(ours.serve, door, attend)
+    door.let_in(first := Connection("192.0.2.1"))
+    await trio.sleep(0.5)
+    door.let_in(Connection("192.0.2.2"))
+    await trio.sleep(0.6)
+    assert first.closed.is_set()
+    assert ours.stats.refused == {"too many waiting": 1}
+    assert (ours.stats.waiting, ours.stats.connections) == (1, 0)
+
+
 async def test_other_networks_have_places_of_their_own(door, nursery, autojump_clock):
     ours = reception(max_waiting_per_address=1)
     nursery.start_soon(ours.serve, door, stay_silent)

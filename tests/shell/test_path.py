@@ -511,6 +511,116 @@ async def test_a_timer_due_at_the_clocks_very_beginning_fires(autojump_clock):
     assert len(core.fired) == 1
 
 
+# Several ways.
+
+
+class Stream:
+    """A connection that has room or not, and keeps what it takes."""
+
+    def __init__(self, *, has_room: bool) -> None:
+        self.has_room = has_room
+        self.taken: list[bytes] = []
+        self.waiting: list[Path] = []
+        self.is_closed = False
+
+    async def serve(self, receiver) -> None:
+        await trio.sleep_forever()
+
+    async def finish(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def send(self, run) -> int:
+        if not self.has_room:
+            return 0
+        self.taken.append(run.data)
+        return len(run.data)
+
+    def queue_for_room(self, sender) -> None:
+        self.waiting.append(sender)
+
+    def leave_queue(self, sender) -> None:
+        if sender in self.waiting:
+            self.waiting.remove(sender)
+
+    async def wait_for_room(self) -> None:
+        raise trio.ClosedResourceError
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+FAR = ("10.0.0.99", 9)
+
+
+@pytest.fixture
+async def stalled(side, autojump_clock):
+    """A path whose data wait for room on a connection that has none, beside one that has."""
+    full, spare = Stream(has_room=False), Stream(has_room=True)
+    async with side.open() as path:
+        path.adopt(full)
+        path.adopt(spare)
+        side.core.connect(full, FAR)
+        side.core.say(b"waits")
+        path.touched()
+        assert full.waiting == [path]
+        yield side, path, full, spare
+
+
+async def test_checks_go_on_while_data_wait_for_room(stalled):
+    """A peer that has lost its connection without a word has to get an answer on another one."""
+    side, path, full, spare = stalled
+    for word in (b"one", b"two"):
+        side.core.check(full, FAR, b"is lost, for want of room")
+        side.core.check(spare, FAR, word)
+        path.receive([])
+    side.core.say_to(spare, FAR, b"behind what waits")
+    path.touched()
+    await wait_all_tasks_blocked()
+    assert spare.taken == [b"one", b"two"]
+    assert full.waiting == [path], "the way is in use still"
+    full.has_room = True
+    full.waiting.pop().use_room()
+    await wait_all_tasks_blocked()
+    assert full.taken == [b"waits"]
+    assert spare.taken == [b"one", b"two", b"behind what waits"]
+
+
+async def test_data_that_wait_for_a_way_that_is_not_used_any_more_are_given_up(stalled):
+    """They will be sent again, by the way that is used now."""
+    side, path, full, spare = stalled
+    path.tell(side.core.connect, spare, FAR)
+    side.core.say(b"next")
+    path.touched()
+    await wait_all_tasks_blocked()
+    assert spare.taken == [b"next"]
+    assert full.waiting == []
+    full.has_room = True
+    path.use_room()
+    assert full.taken == []
+
+
+async def test_what_waits_for_a_connection_that_is_released_keeps_nothing_waiting(stalled):
+    side, path, full, spare = stalled
+    side.core.say_to(spare, FAR, b"behind what waits")
+    path.release(full)
+    await wait_all_tasks_blocked()
+    assert full.is_closed
+    assert full.waiting == []
+    assert spare.taken == [b"behind what waits"]
+
+
+async def test_the_oldest_connection_that_is_not_in_use_is_given_up(stalled):
+    side, path, full, spare = stalled
+    later = Stream(has_room=True)
+    path.adopt(later)
+    assert path.give_up_a_connection()
+    assert (full.is_closed, spare.is_closed, later.is_closed) == (False, True, False)
+    assert path.give_up_a_connection()
+    assert side.core.retired == [spare, later]
+    assert not path.give_up_a_connection()
+    assert path.connections == 1
+
+
 # Errors.
 
 

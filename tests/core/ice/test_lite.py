@@ -205,6 +205,19 @@ def test_a_late_repetition_of_an_old_nomination_changes_nothing(visited, new_pee
     assert lite.agent.selected_pair.remote_address == ELSEWHERE
 
 
+def test_a_nomination_that_is_sent_again_from_elsewhere_changes_nothing(visited):
+    """Whoever listens to a check can repeat it from his own address, and knows no password."""
+    world, lite, peer = visited()
+    peer.check(LITE, controlling=1, nominate=True)
+    _, _, overheard = world._in_flight[-1][2].args
+    settled(world)
+    for port in range(1, 4):
+        world.carry(("10.0.0.7", port), LITE, overheard)
+        settled(world)
+    assert lite.agent.selected_pair.remote_address == peer.address
+    assert len(lite.told(PairSelected)) == 1
+
+
 def test_a_peer_whose_address_has_changed_is_followed_once_the_old_one_is_silent(visited, new_peer):
     world, lite, peer = visited()
     moved = new_peer(lite, address=ELSEWHERE)
@@ -492,6 +505,22 @@ def test_a_peer_that_comes_from_ever_new_addresses_fills_a_bounded_memory(visite
     assert len(lite.agent.pairs_snapshot()) == 10
     assert lite.agent.selected_pair.remote_address == peer.address, "the way in use is not forgotten for others"
     assert lite.agent.is_validated(LITE, peer.address)
+
+
+def test_an_agent_that_may_remember_one_way_only_answers_on_others_and_goes_over_to_them(visited, new_peer):
+    world, lite, peer = visited(IceSettings(max_validated=1))
+    peer.check(LITE, controlling=1, nominate=True)
+    settled(world)
+    for port in range(1, 10):
+        other = new_peer(lite, address=("10.0.0.7", port))
+        other.check(LITE, controlling=1)
+        settled(world)
+        assert other.receive(MessageClass.RESPONSE)
+        assert lite.agent.selected_pair.remote_address == peer.address
+    assert len(lite.agent.pairs_snapshot()) <= 2, "the one in use, and the latest"
+    other.check(LITE, controlling=1, nominate=True)
+    settled(world)
+    assert lite.agent.selected_pair.remote_address == other.address
 
 
 def test_candidates_of_the_peer_are_kept_for_statistics_up_to_a_bound(visited):
