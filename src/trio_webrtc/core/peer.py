@@ -404,8 +404,11 @@ class PeerCore:
         match self.stage:
             case Negotiating(early) if applied.remote is not None and applied.dtls_role is not None:
                 self._begin_securing(applied.remote, applied.dtls_role, early, now)
-            case Securing(_, remote) if applied.remote is not None and applied.dtls_role is not None:
-                if applied.remote.changes_identity(remote):  # another endpoint than the one that answered provisionally
+            case Securing(session, remote) if applied.remote is not None and applied.dtls_role is not None:
+                is_other_role = session.is_client != (applied.dtls_role == "client")
+                # Another endpoint than the one that answered provisionally; or our answer was lost, and now it is the
+                # peer that answers, in a role that it could not know to be ours.
+                if applied.remote.changes_identity(remote) or (is_other_role and not session.has_heard):
                     self._begin_securing(applied.remote, applied.dtls_role, (), now)
             case Securing() | Secured() if is_stable and not applied.data_negotiated:
                 # RFC 8841 ends the association with its section, and that is all that the connection is for.
@@ -425,7 +428,7 @@ class PeerCore:
         )
         self.stage = Securing(session, remote)
         self.channels.choose_ids(is_dtls_client=role == "client")
-        if early:
+        if early and role == "server":  # a client is spoken to only when it has spoken
             session.receive_datagrams(list(early), now)
 
     def _expected_fingerprints(self, remote: jsep.RemoteTransport) -> tuple[dtls.Fingerprint, ...]:

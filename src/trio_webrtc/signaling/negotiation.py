@@ -205,7 +205,8 @@ class Negotiation:
         async with self._turn:
             is_offer = description.type == "offer"
             is_stable = self._connection.signaling_state == "stable"
-            self._ignores_offer = is_offer and not is_stable and not self._is_polite
+            is_collision = self._connection.signaling_state == "have-local-offer"
+            self._ignores_offer = is_offer and is_collision and not self._is_polite
             if self._ignores_offer or (is_stable and not is_offer) or description.type == "rollback":
                 # An answer that nobody waits for is to an offer that was made anew since; and what the peer might want
                 # to take back has been answered or ignored.

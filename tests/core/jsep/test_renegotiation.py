@@ -170,6 +170,8 @@ def test_a_changed_fingerprint_is_told(connected, negotiate):
 
 def test_the_dtls_roles_cannot_be_swapped_while_the_association_goes_on(connected):
     left, right = connected
+    for side in connected:
+        side.negotiation.keep_identity()
     offer = left.offers()
     with pytest.raises(InvalidDescriptionError, match="DTLS client"):
         right.sets_remote("offer", offer.replace("setup:actpass", "setup:active"))
@@ -178,6 +180,14 @@ def test_the_dtls_roles_cannot_be_swapped_while_the_association_goes_on(connecte
         left.sets_remote("answer", answer.replace("setup:active", "setup:passive"))
     assert left.state == "have-local-offer"
     left.sets_remote("answer", answer)
+
+
+def test_the_dtls_roles_may_be_swapped_before_there_is_an_association(connected):
+    """Nobody can know to have a role by an answer that was lost."""
+    left, right = connected
+    offer = left.offers()
+    left.sets_remote("answer", right.answers(offer).replace("setup:active", "setup:passive"))
+    assert left.applied.dtls_role == "client"
 
 
 def test_an_answer_that_restarts_ice_may_write_another_dtls_role(connected, negotiate):

@@ -144,8 +144,14 @@ class DataChannels:
         return channel
 
     def choose_ids(self, *, is_dtls_client: bool) -> None:
-        """Give ids: even ones if this side is the DTLS client, odd ones if it is the server (RFC 8832 §6)."""
-        self._id_parity = 0 if is_dtls_client else 1
+        """Give ids: even ones if this side is the DTLS client, odd ones if it is the server (RFC 8832 §6).
+
+        As long as there is no association the roles may change; then those who were given ids get others.
+        """
+        parity = 0 if is_dtls_client else 1
+        if self._id_parity not in (None, parity):
+            self._take_ids_back()
+        self._id_parity = parity
         for channel in self._without_id:
             self._give_id(channel)
         self._without_id.clear()
@@ -315,6 +321,13 @@ class DataChannels:
         return iter((*self._by_id.values(), *self._without_id))
 
     # -- opening -------------------------------------------------------------------------------------------------
+
+    def _take_ids_back(self) -> None:
+        for stream_id, channel in list(self._by_id.items()):
+            if not channel.parameters.negotiated:
+                del self._by_id[stream_id]
+                channel.id = None
+                self._without_id.append(channel)
 
     def _give_id(self, channel: Channel) -> None:
         assert self._id_parity is not None

@@ -80,7 +80,6 @@ class Session:
         "_flight",
         "_handshake_is_done",
         "_has_said_goodbye",
-        "_is_client",
         "_is_verified",
         "_mtu",
         "_numbering",
@@ -89,6 +88,8 @@ class Session:
         "_state",
         "_witness",
         "counters",
+        "has_heard",
+        "is_client",
         "remote_certificate",
     )
 
@@ -104,7 +105,9 @@ class Session:
         self.counters = DtlsCounters()
         self.remote_certificate: tuple[bytes, ...] = ()
         """The peer's certificate chain in DER, its own first; empty before the handshake is done."""
-        self._is_client = is_client
+        self.is_client = is_client
+        self.has_heard = False
+        """Whether a record of the peer's handshake has come, be it good or bad."""
         self._mtu = mtu
         self._state = SessionState.NEW
         self._handshake_is_done = False
@@ -164,7 +167,7 @@ class Session:
         if self._state is not SessionState.NEW:
             return
         self._state = SessionState.CONNECTING
-        if self._is_client:
+        if self.is_client:
             self._shake_hands(b"", now)
         else:
             self._flight.wait_for_first(now)
@@ -272,7 +275,7 @@ class Session:
 
     def _is_listening(self) -> bool:
         if self._state is SessionState.NEW:
-            return not self._is_client
+            return not self.is_client
         return self._state is SessionState.CONNECTING or self._state is SessionState.CONNECTED
 
     def _receive_handshake(self, record: bytes, now: float) -> None:
@@ -281,6 +284,7 @@ class Session:
             self._early.append(record)
         elif may_belong_to_handshake(record) and self._is_listening():
             self._state = SessionState.CONNECTING
+            self.has_heard = True
             self._shake_hands(record, now)
         else:
             self.counters.ignored_records += 1
@@ -319,7 +323,7 @@ class Session:
     def _end_flights(self) -> None:
         # RFC 6347 §4.2.4: whoever sent the last flight keeps it, for a peer that asks by repeating its own. That is
         # the server, as sessions are never resumed. If the client answered as well, they would never stop.
-        if self._is_client:
+        if self.is_client:
             self._flight.forget()
         else:
             self._flight.stop()

@@ -216,23 +216,25 @@ class Negotiation:
         offer = read_remote("offer", sdp)
         if self._agreed is not None:
             check_offer(self._agreed, offer)
-            check_role(self._agreed, offer)
-        if self._keeps_identity:
-            check_identity(before.remote_transport, offer)
+        self._check_association(before, offer)
         gives_way = isinstance(self._state, HaveLocalOffer)
         self._state = HaveRemoteOffer(offer)
         self._last_made = None
         return self._applied(before, rolled_back=gives_way)
+
+    def _check_association(self, before: InForce, remote: RemoteDescription) -> None:
+        """A DTLS association that is up stays as it is. Until then an answer may have been lost, and another be given."""
+        if self._keeps_identity:
+            check_identity(before.remote_transport, remote)
+            if self._agreed is not None:
+                check_role(self._agreed, remote)
 
     def _set_remote_answer(self, kind: Kind, sdp: str, before: InForce) -> Applied:
         if not isinstance(self._state, HaveLocalOffer | HaveRemotePranswer):
             self._refuse("set an answer of the peer's")
         local, remote = self._state.local, read_remote(kind, sdp)
         check_answer(local.layout, remote.layout)
-        if self._agreed is not None:
-            check_role(self._agreed, remote)
-        if self._keeps_identity:
-            check_identity(before.remote_transport, remote)
+        self._check_association(before, remote)
         if kind == "answer":
             self._agree(local, remote)
         else:
