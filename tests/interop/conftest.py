@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from .browsers import Browser, chromium, firefox
+from .network_namespace import own_network
 
 PEERS = Path(__file__).parent / "peers"
 PEER_PYTHONS = [os.environ.get("TRIO_WEBRTC_PEER_PYTHON"), "python3.14", "python3.13", "python3.12", sys.executable]
@@ -141,6 +144,31 @@ STACKS = [
 def stack(request) -> Stack:
     """Each of the other stacks in turn."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def network(require) -> Iterator[None]:
+    """A network of the test's own, where there is an address that is not loopback."""
+    require(shutil.which("ip"), "no ip(8) to make network interfaces with")
+    entered = False
+    try:
+        with own_network():
+            entered = True
+            yield
+    except (OSError, subprocess.CalledProcessError) as error:
+        if entered:
+            raise
+        require(None, f"this user may not make network namespaces with an interface: {error}")
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def browser(request, require, network) -> Browser:
+    """Each of the browsers, in the test's network."""
+    if request.param == "chromium":
+        program = require(shutil.which("chromium") or shutil.which("google-chrome"), "Chromium is not installed")
+        return chromium(program, shows_addresses=True)
+    program = require(shutil.which("firefox-esr") or shutil.which("firefox"), "Firefox is not installed")
+    return firefox(program)
 
 
 def _python_stack(module: str, pythons: list[str | None], *peculiarities: Peculiarity) -> Stack | None:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -56,10 +56,10 @@ class ExampleProcess:
 
 
 @asynccontextmanager
-async def open_example(name: str, *arguments: str, before: Sequence[str] = ()) -> AsyncIterator[ExampleProcess]:
-    """Start a program, by means of the command `before`; kill it, if it still runs, when the scope is left."""
+async def open_example(name: str, *arguments: str) -> AsyncIterator[ExampleProcess]:
+    """Start a program; kill it, if it still runs, when the scope is left."""
     process = await trio.lowlevel.open_process(
-        [*before, sys.executable, str(EXAMPLES / name), *arguments],
+        [sys.executable, str(EXAMPLES / name), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

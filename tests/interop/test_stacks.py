@@ -1,16 +1,14 @@
 """Sessions with other WebRTC stacks, in processes of their own on this host, each as offerer and as answerer."""
 
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
-from trio_webrtc import CloseReason, DataChannel, PeerConnection, open_peer_connection
+from trio_webrtc import CloseReason
 
-from .conftest import Peculiarity, Stack
-from .peer_process import PATIENCE, PeerProcess, open_peer_process
+from .conftest import Peculiarity
+from .peer_session import options, session, understood
 
 SIZES = [0, 1, 1200, 16_384]
 LARGEST = 262_144
@@ -18,47 +16,6 @@ LARGEST = 262_144
 TEXTS = ["", "a", "Grüß Gott", "Здравствуй", "こんにちは", "مرحبا", "नमस्ते", "👩‍🔬🌍", "𓂀" * 300]
 
 pytestmark = pytest.mark.parametrize("we", ["offer", "answer"])
-
-
-def options(stack: Stack, **wanted: object) -> dict[str, object]:
-    """What is wanted of a channel that this stack creates or tells of, as far as it knows options."""
-    return {} if Peculiarity.HAS_NO_CHANNEL_OPTIONS in stack.peculiarities else wanted
-
-
-def understood(stack: Stack, message: str | bytes) -> str | bytes:
-    """What the other stack takes a message of ours for."""
-    if not message and Peculiarity.SWAPS_KINDS_OF_EMPTY in stack.peculiarities:
-        return b"" if isinstance(message, str) else ""
-    return message
-
-
-@asynccontextmanager
-async def session(stack: Stack, we: str) -> AsyncIterator[tuple[PeerConnection, DataChannel, PeerProcess]]:
-    """Connect to the stack; the offerer creates the channel "talk", which is open on both sides."""
-    async with open_peer_process(stack.command, stack.environment) as peer, open_peer_connection() as connection:
-        with trio.fail_after(PATIENCE):
-            if we == "offer":
-                channel = connection.create_data_channel("talk", protocol="test")
-                await connection.set_local_description()
-                await connection.wait_gathering_complete()
-                await peer.tell("answer", **connection.local_description.as_dict())
-                await connection.set_remote_description(await peer.description())
-            else:
-                await peer.tell("open", label="talk", **options(stack, protocol="test"))
-                await peer.tell("offer")
-                await connection.set_remote_description(await peer.description())
-                await connection.set_local_description()
-                await connection.wait_gathering_complete()
-                await peer.tell("accept", **connection.local_description.as_dict())
-                channel = await connection.incoming_data_channels.receive()
-            await connection.wait_connected()
-            await channel.wait_open()
-        await peer.event("open", label="talk", **options(stack, protocol="test"))
-        assert channel.label == "talk"
-        if we == "answer":
-            assert channel.protocol == options(stack, protocol="test").get("protocol", "")
-        with trio.fail_after(2 * PATIENCE):
-            yield connection, channel, peer
 
 
 async def test_binary_messages_of_every_size_arrive_in_both_directions(stack, we):
