@@ -144,6 +144,41 @@ async def test_connections_in_use_may_be_lost_again_and_again_and_no_data_with_t
         assert server.get_stats().tcp_connections == 1
 
 
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_a_peer_whose_connection_died_without_a_word_under_data_is_answered_elsewhere(
+    site: Site, autojump_clock, transport: str
+):
+    """What waits for room on the dead one, which nobody reads any more, keeps no answer waiting on another way."""
+    guest, elsewhere = site.add_guest(), site.add_guest()
+    async with site.serve() as server, connect(server, guest, "tcp") as joined, trio.open_nursery() as nursery:
+
+        async def send_without_end() -> None:
+            while True:
+                await joined.far.send(bytes(60_000))
+
+        async def receive_without_end() -> None:
+            async for _ in joined.near:
+                pass
+
+        nursery.start_soon(send_without_end)
+        nursery.start_soon(receive_without_end)
+        await trio.sleep(1)
+        site.network.cut(site.host, guest)
+        await trio.sleep(5)
+        assert joined.peer._path._refused is not None, "data waits for room"
+        check = check_for(joined.client, joined.peer, nominates=True)
+        if transport == "tcp":
+            socket = await elsewhere.connect_tcp(None, SERVER)
+            socket.send(frame(check))
+        else:
+            socket = elsewhere.open_udp((elsewhere.addresses[0], 0))
+            socket.send(SERVER, check, None, None)
+        with trio.fail_after(3 * LATENCY):
+            await socket.wait_readable()
+        assert joined.peer._core._way[1] == socket.local_address
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_what_arrives_late_for_who_is_gone_is_ignored(site: Site, autojump_clock, caplog, transport: str):
     """E8: every check, record and message of its whole life, again, from where the peer was."""
