@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import trio
 
 from trio_webrtc.core.contract import Address, Via
-from trio_webrtc.core.ice import BaseKind, Credentials
+from trio_webrtc.core.ice import DISCARD_PORT, BaseKind, Credentials
 from trio_webrtc.shell.connecting import ActiveVia
 from trio_webrtc.shell.network import Interface, Network, UdpSocket
 from trio_webrtc.shell.path import Path
@@ -22,9 +22,6 @@ from trio_webrtc.shell.unwrapping import UnwrappingNursery
 
 RESOLVE_TIMEOUT: Final = 3.0
 """How long to wait for the address of a STUN server. Nothing else waits for it."""
-
-DISCARD_PORT: Final = 9
-"""What candidates have for a port from which nobody can be reached (RFC 6544 §4.5)."""
 
 _logger = logging.getLogger(__name__)
 

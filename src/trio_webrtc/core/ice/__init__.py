@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from trio_webrtc.core.ice.agent import Agent
-from trio_webrtc.core.ice.base import BaseKind
+from trio_webrtc.core.ice.base import DISCARD_PORT, BaseKind
 from trio_webrtc.core.ice.candidate import Candidate, parse_candidate
 from trio_webrtc.core.ice.counters import Counters
 from trio_webrtc.core.ice.credentials import Credentials
@@ -28,6 +28,7 @@ AnyAgent: TypeAlias = Agent | LiteAgent
 """Both have the same verbs and properties: who uses an agent need not know which of the two it is."""
 
 __all__ = [
+    "DISCARD_PORT",
     "Agent",
     "AgentState",
     "AnyAgent",

@@ -223,7 +223,7 @@ class Negotiation:
         return self._applied(before, rolled_back=gives_way)
 
     def _check_association(self, before: InForce, remote: RemoteDescription) -> None:
-        """A DTLS association that is up stays as it is. Until then an answer may have been lost, and another be given."""
+        """A DTLS association that is up stays as it is. Until then an answer may be lost, and another be given."""
         if self._keeps_identity:
             check_identity(before.remote_transport, remote)
             if self._agreed is not None:
