@@ -439,7 +439,7 @@ def test_an_address_that_is_somebody_elses_now_is_forgotten(visited, new_peer):
     settled(world)
     assert not lite.agent.is_validated(LITE, peer.address)
     assert lite.agent.selected_pair is None
-    assert lite.states[-1] == "checking"
+    assert lite.states[-1] == "disconnected"
     other.check(LITE, controlling=1)
     settled(world)
     assert lite.agent.selected_pair.remote_address == ELSEWHERE

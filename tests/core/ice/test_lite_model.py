@@ -137,8 +137,9 @@ class LiteModel(RuleBasedStateMachine):
         pair = self.agent.selected_pair
         assert (None if pair is None else (pair.via, pair.remote_address)) == self.selected
         assert self.selected is None or self.agent.is_validated(*self.selected)
-        is_up = self.agent.state in {AgentState.CONNECTED, AgentState.COMPLETED, AgentState.DISCONNECTED}
-        assert is_up is (self.selected is not None)
+        is_up = self.agent.state in {AgentState.CONNECTED, AgentState.COMPLETED}
+        is_disconnected = self.agent.state is AgentState.DISCONNECTED  # silent there, or that way is gone
+        assert is_up <= (self.selected is not None) <= (is_up or is_disconnected)
 
     @invariant()
     def the_names_in_use_are_told(self):

@@ -439,6 +439,8 @@ class LiteAgent(Endpoint):
             return AgentState.COMPLETED if all_told else AgentState.CONNECTED
         if self._has_failed:
             return AgentState.FAILED
+        if self._peer_has_chosen:
+            return AgentState.DISCONNECTED  # what it chose is gone; it may yet come by another way
         if self._current.remote is None and self.state is AgentState.NEW and not self._visits:
             return AgentState.NEW
         return AgentState.CHECKING
