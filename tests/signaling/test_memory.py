@@ -5,7 +5,7 @@ import trio
 
 from trio_webrtc import SessionDescription, UsageError
 from trio_webrtc.signaling import Bye, open_memory_signaling
-from trio_webrtc.signaling.memory import MAX_UNREAD_MESSAGES
+from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES
 
 OFFER = SessionDescription("offer", "v=0\r\n")
 

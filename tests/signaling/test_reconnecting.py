@@ -20,7 +20,8 @@ from trio_webrtc.signaling import (
     open_memory_signaling,
     open_reconnecting_signaling,
 )
-from trio_webrtc.signaling.reconnecting import MAX_UNREAD_MESSAGES, STABLE_AFTER
+from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES
+from trio_webrtc.signaling.reconnecting import STABLE_AFTER
 
 from ..surface.quiescence import nothing_stays_behind
 from .server import open_server

@@ -16,7 +16,8 @@ from trio_webrtc.signaling import (
     encode_message,
     open_websocket_signaling,
 )
-from trio_webrtc.signaling.websocket import MAX_UNREAD_MESSAGES, MAX_UNSENT_MESSAGES
+from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES
+from trio_webrtc.signaling.websocket import MAX_UNSENT_MESSAGES
 
 from .conftest import RUNS
 from .server import Visitor, open_server

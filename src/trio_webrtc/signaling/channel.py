@@ -1,19 +1,17 @@
 """Signaling: the channel by which two peers swap descriptions and candidates, whatever carries it."""
 
 from abc import abstractmethod
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import trio
 
 from trio_webrtc.core.contract import Address
+from trio_webrtc.signaling.close_codes import NORMAL_CLOSURE
 from trio_webrtc.signaling.messages import SignalingMessage
 from trio_webrtc.subscriptions import Replay
 
-NORMAL_CLOSURE: Final = 1000
-GOING_AWAY: Final = 1001
-ABNORMAL_CLOSURE: Final = 1006
-"""RFC 6455 §7.4.1. 1006 is never sent: it says that the other side ended without a close frame."""
+MAX_UNREAD_MESSAGES: Final = 64
+"""How many may have arrived and not been received; while there are so many, the other side has to wait."""
 
 
 class Signaling(trio.abc.Channel[SignalingMessage]):
@@ -22,14 +20,6 @@ class Signaling(trio.abc.Channel[SignalingMessage]):
     It is an asynchronous iterator over what arrives until the other side, or the way to it, has ended; whatever
     arrived before the end is received before the end is told. It is an asynchronous context manager, which closes it.
     """
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     @abstractmethod
     async def aclose(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:

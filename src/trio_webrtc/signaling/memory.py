@@ -1,16 +1,14 @@
 """Signalling within one program: two ends in memory."""
 
 from dataclasses import dataclass
-from typing import Final, final
+from typing import final
 
 import trio
 
 from trio_webrtc.core.contract import Address
-from trio_webrtc.signaling.channel import NORMAL_CLOSURE, Signaling
+from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES, Signaling
+from trio_webrtc.signaling.close_codes import NORMAL_CLOSURE
 from trio_webrtc.signaling.messages import SignalingMessage, check_message
-
-MAX_UNREAD_MESSAGES: Final = 64
-"""Messages on their way in one direction; `send()` waits while there are so many."""
 
 
 def open_memory_signaling() -> tuple[Signaling, Signaling]:

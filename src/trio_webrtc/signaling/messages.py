@@ -17,18 +17,10 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
 from trio_webrtc.errors import FailureReason, InvalidDescriptionError, PeerError, UsageError
+from trio_webrtc.signaling.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG
 
 MAX_MESSAGE_SIZE: Final = 256 * 1024
 """Bytes of UTF-8 in one message. A description with data channels has about 1 KiB, one of a large conference 100."""
-
-INVALID_DATA: Final = 1007
-"""RFC 6455 §7.4.1: the data is not of the kind that it should be; here, no JSON."""
-
-POLICY_VIOLATION: Final = 1008
-"""RFC 6455 §7.4.1: a message that breaks the receiver's rules; here, JSON that is no signalling message."""
-
-TOO_BIG: Final = 1009
-"""RFC 6455 §7.4.1: a message too big to process."""
 
 
 @dataclass(frozen=True, slots=True)

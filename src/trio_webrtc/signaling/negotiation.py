@@ -55,7 +55,7 @@ async def negotiate(connection: PeerConnection, signaling: Signaling, *, polite:
     """
     negotiation = Negotiation(connection, signaling, polite=polite)
     async with UnwrappingNursery() as nursery:
-        nursery.start_soon(negotiation.run)
+        nursery.start_soon(negotiation._run)
         yield negotiation  # noqa: ASYNC119 - `scope` is a decorator like `asynccontextmanager`
         nursery.cancel_scope.cancel()
 
@@ -84,8 +84,8 @@ class Negotiation:
         return f"<Negotiation {self.reason or 'under way'}>"
 
     @_protected
-    async def run(self) -> None:
-        """Negotiate until nothing more can be; called by `negotiate()`."""
+    async def _run(self) -> None:
+        """Negotiate until nothing more can be."""
         with self._tasks:
             async with UnwrappingNursery() as nursery:
                 nursery.start_soon(self._listen)

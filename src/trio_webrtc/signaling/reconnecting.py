@@ -18,22 +18,30 @@ from trio_webrtc.core.contract import Address
 from trio_webrtc.errors import UsageError
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
-from trio_webrtc.signaling.channel import ABNORMAL_CLOSURE, GOING_AWAY, NORMAL_CLOSURE, Signaling
+from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES, Signaling
 from trio_webrtc.signaling.client import SignalingFailedError, open_signaling_to
+from trio_webrtc.signaling.close_codes import (
+    ABNORMAL_CLOSURE,
+    BAD_GATEWAY,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    NORMAL_CLOSURE,
+    SERVICE_RESTART,
+    TRY_AGAIN_LATER,
+)
 from trio_webrtc.signaling.messages import MAX_MESSAGE_SIZE, SignalingMessage, check_message
 from trio_webrtc.signaling.target import WebSocketTarget
 from trio_webrtc.signaling.websocket import SessionSettings
 from trio_webrtc.subscriptions import Latest
 
-MAX_UNREAD_MESSAGES: Final = 64
-"""Messages received from the server and not by the user, before reading stops."""
-
 STABLE_AFTER: Final = 10.0
 """Seconds that a connection has to last for the delays to begin anew: a server may accept and fail at once."""
 
-COME_BACK_CODES: Final = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
-"""RFC 6455 §7.4.1 and its registry: going away, lost, internal error, restart, try again later, bad gateway. All other
-codes are a server's decision to end, or its complaint, which would be the same the next time."""
+COME_BACK_CODES: Final = frozenset(
+    (GOING_AWAY, ABNORMAL_CLOSURE, INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER, BAD_GATEWAY)
+)
+"""After these a server is connected to again. All other codes are its decision to end, or its complaint, which would be
+the same the next time."""
 
 PASSING_STATUSES: Final = frozenset({408, 425, 429})
 """RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4: of the refusals that blame the client, those that time alone cures."""
@@ -151,7 +159,7 @@ async def keep_signaling_open(
         connect, first_delay=first_delay, max_delay=max_delay, rng=rng or random.SystemRandom()
     )
     async with UnwrappingNursery() as nursery:
-        nursery.start_soon(signaling.run)
+        nursery.start_soon(signaling._run)
         code = GOING_AWAY
         try:
             yield signaling
@@ -267,8 +275,8 @@ class ReconnectingSignaling(Signaling):
     # -- the one task of its own ---------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
-        """Connect again and again; called by the scope that owns the signalling."""
+    async def _run(self) -> None:
+        """Connect again and again."""
         attempt = 0
         with self._cancel_scope:
             while True:

@@ -16,20 +16,17 @@ from trio_webrtc.errors import UsageError
 from trio_webrtc.shell.accepting import Guest, Reception, ReceptionLimits, RefusedError
 from trio_webrtc.shell.descriptors import count_descriptors, descriptor_limit
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
-from trio_webrtc.signaling.channel import GOING_AWAY, NORMAL_CLOSURE
+from trio_webrtc.signaling.close_codes import FIRST_OWN_CODE, GOING_AWAY, NO_STATUS, NORMAL_CLOSURE
 from trio_webrtc.signaling.entrance import Entrance, Health
-from trio_webrtc.signaling.messages import MAX_MESSAGE_SIZE, POLICY_VIOLATION
+from trio_webrtc.signaling.messages import MAX_MESSAGE_SIZE
 from trio_webrtc.signaling.request import SignalingRequest
 from trio_webrtc.signaling.sockets import ClientConnection, ListeningSocket, open_listening_sockets
 from trio_webrtc.signaling.websocket import SessionSettings, WebSocketSignaling, open_websocket_session
 
 DEFAULT_LIMITS: Final = ReceptionLimits()
 
-_PEACEFUL: Final = frozenset((NORMAL_CLOSURE, GOING_AWAY, 1005))
-"""Close codes about which nothing has to be said; 1005 stands for none at all (RFC 6455 §7.4.1)."""
-
-_FIRST_OWN_CODE: Final = 3000
-"""RFC 6455 §7.4.2: what this code and those above it mean is for applications to say."""
+_PEACEFUL: Final = frozenset((NORMAL_CLOSURE, GOING_AWAY, NO_STATUS))
+"""Close codes about which nothing has to be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,13 +206,11 @@ class SignalingServer:
             client.transport,
             remote_address=guest.remote_address,
             settings=self._settings,
+            flooded=client.stream.flooded,
         ) as signaling:
-            async with UnwrappingNursery() as nursery:
-                nursery.start_soon(_reject_flood, client.stream.flooded, signaling)
-                await self._handle(signaling)
-                nursery.cancel_scope.cancel()
+            await self._handle(signaling)
             code, reason = signaling.close_code, signaling.close_reason
-        if code is not None and code < _FIRST_OWN_CODE and code not in _PEACEFUL:
+        if code is not None and code < FIRST_OWN_CODE and code not in _PEACEFUL:
             raise RefusedError(f"ended with {code}", repr(reason))
 
     @trio.lowlevel.disable_ki_protection
@@ -228,8 +223,3 @@ class SignalingServer:
         most = self._limits.max_connections
         is_well = not stats.exhausted and (most is None or stats.clients < most)
         return Health(is_well, asdict(stats))
-
-
-async def _reject_flood(flooded: trio.Event, signaling: WebSocketSignaling) -> None:
-    await flooded.wait()
-    await signaling.reject(POLICY_VIOLATION, "too many frames that bring nothing")

@@ -24,7 +24,15 @@ from trio_webrtc.core.contract import Address
 from trio_webrtc.errors import FailureReason, PeerError, UsageError
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery, is_only_cancelled
-from trio_webrtc.signaling.channel import ABNORMAL_CLOSURE, GOING_AWAY, NORMAL_CLOSURE, Signaling
+from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES, Signaling
+from trio_webrtc.signaling.close_codes import (
+    ABNORMAL_CLOSURE,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    NORMAL_CLOSURE,
+    POLICY_VIOLATION,
+    UNSUPPORTED_DATA,
+)
 from trio_webrtc.signaling.messages import (
     MAX_MESSAGE_SIZE,
     Bye,
@@ -36,13 +44,8 @@ from trio_webrtc.signaling.messages import (
 from trio_webrtc.signaling.reader import Reader, ShakeHands
 from trio_webrtc.signaling.transport import LastingStream
 
-UNSUPPORTED_DATA: Final = 1003
-INTERNAL_ERROR: Final = 1011
-"""RFC 6455 §7.4.1."""
-
-MAX_UNREAD_MESSAGES: Final = 64
 MAX_UNREAD_BYTES: Final = 1024 * 1024
-"""What may have arrived and not been received, before reading stops, and with it the sender."""
+"""What may have arrived and not been received, beside MAX_UNREAD_MESSAGES, before reading stops."""
 
 MAX_UNSENT_MESSAGES: Final = 64
 """Messages accepted and not yet given to the network; `send()` waits while there are so many."""
@@ -91,6 +94,7 @@ async def open_websocket_session(
     remote_address: Address | None,
     handshake_deadline: float = math.inf,
     settings: SessionSettings | None = None,
+    flooded: trio.Event | None = None,
 ) -> AsyncIterator["WebSocketSignaling"]:
     """Own one connection from its opening handshake to its end.
 
@@ -105,19 +109,21 @@ async def open_websocket_session(
         remote_address: what `WebSocketSignaling.remote_address` is to say.
         handshake_deadline: when to give the handshake up, on Trio's clock.
         settings: None for the defaults.
+        flooded: is set when the other side sends more frames that bring nothing than it may; None if it may any number.
 
     Raises:
         trio.TooSlowError: the handshake was not done in time.
         trio.BrokenResourceError: the other side ended the connection during the handshake.
     """
     settings = settings or SessionSettings()
+    flooded = trio.Event() if flooded is None else flooded
     try:
         async with UnwrappingNursery() as nursery:
             reader = Reader(shake_hands, transport, handshake_deadline=handshake_deadline)
             nursery.start_soon(reader.run)
             connection = await reader.connect()
             signaling = WebSocketSignaling(connection, stream, transport, remote_address, settings, reader.done)
-            nursery.start_soon(signaling.run)
+            nursery.start_soon(signaling._run, flooded)
             code = NORMAL_CLOSURE
             try:
                 yield signaling
@@ -278,14 +284,6 @@ class WebSocketSignaling(Signaling):
         self._wake_all()
         await self._say_goodbye(code, reason)
 
-    @_protected
-    async def reject(self, code: int, reason: str) -> None:
-        """End it because of what the other side does, and tell it so.
-
-        `receive()` gives what has arrived, and then raises trio.BrokenResourceError. Takes as long as `aclose()`.
-        """
-        await self._end_with(_End(code, reason, PeerError(reason, FailureReason.PROTOCOL_VIOLATION)))
-
     async def _say_goodbye(self, code: int, reason: str) -> None:
         """Send what waits, do the closing handshake, and free the connection; all in `close_timeout` seconds."""
         if self._is_ending:
@@ -321,13 +319,14 @@ class WebSocketSignaling(Signaling):
     # -- the connection's own tasks ------------------------------------------------------------------------------
 
     @_protected
-    async def run(self) -> None:
-        """Carry messages until the end; called by the scope that owns the connection."""
+    async def _run(self, flooded: trio.Event) -> None:
+        """Carry messages until the end."""
         # The goodbye needs these tasks, also when the scope is cancelled; they end with it.
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send_all)
                 nursery.start_soon(self._keep_alive)
+                nursery.start_soon(self._reject_flood, flooded)
                 await self._receive_all()
                 nursery.cancel_scope.cancel()
 
@@ -391,6 +390,11 @@ class WebSocketSignaling(Signaling):
                 if self._patience.cancelled_caught:
                     self._give_up(f"the other side answered no ping for {self._settings.ping_timeout} s")
                     await trio.aclose_forcefully(self._stream)
+
+    async def _reject_flood(self, flooded: trio.Event) -> None:
+        await flooded.wait()
+        reason = "too many frames that bring nothing"
+        await self._end_with(_End(POLICY_VIOLATION, reason, PeerError(reason, FailureReason.PROTOCOL_VIOLATION)))
 
     def _give_up(self, why: str) -> None:
         self._verdict = _End(ABNORMAL_CLOSURE, why, PeerError(why, FailureReason.SIGNALING_FAILED))
