@@ -15,6 +15,9 @@ DescriptionType: TypeAlias = Literal["offer", "answer", "pranswer", "rollback"]
 _TYPES: Final[tuple[str, ...]] = get_args(DescriptionType)
 _MAX_M_LINE_INDEX: Final = 65535
 
+_MAX_QUOTED: Final = 40
+"""Characters of what a peer sent that an error's text repeats: quoting may make it longer than it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:
@@ -46,7 +49,8 @@ class SessionDescription:
         """
         type_ = _text(_mapping(members, "description"), "type", "description")
         if type_ not in _TYPES:
-            raise InvalidDescriptionError(f"the type of a description is one of {', '.join(_TYPES)}, not {type_!r}")
+            quoted = repr(type_[:_MAX_QUOTED])
+            raise InvalidDescriptionError(f"the type of a description is one of {', '.join(_TYPES)}, not {quoted}")
         sdp = "" if type_ == "rollback" and members.get("sdp") is None else _text(members, "sdp", "description")
         return cls(cast(DescriptionType, type_), sdp)
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_webrtc import IceCandidate, PeerError, SessionDescription, UsageError
+from trio_webrtc.shell.reporting import MAX_EXCERPT
 from trio_webrtc.signaling import MAX_MESSAGE_SIZE, Bye, InvalidMessageError, decode_message, encode_message
+from trio_webrtc.signaling.messages import bye_because_of
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 descriptions = st.builds(SessionDescription, st.sampled_from(["offer", "answer", "pranswer", "rollback"]), text)
@@ -86,6 +88,21 @@ def test_what_is_no_message_is_told_with_a_close_code_and_why(junk, close_code, 
         decode_message(junk)
     assert caught.value.close_code == close_code
     assert isinstance(caught.value, PeerError)
+
+
+@pytest.mark.parametrize("wrong", ["\\" * 120_000, "\n" * 120_000, "\0" * 40_000, "ψ" * 120_000])
+def test_what_is_quoted_of_what_is_no_message_grows_no_goodbye_out_of_bounds(wrong):
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_message(json.dumps({"type": wrong}, ensure_ascii=False))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["\\" * MAX_MESSAGE_SIZE, "\ud800", "a\nb", "\U000e0001" * 1000])
+def test_a_goodbye_because_of_any_error_can_be_sent(text):
+    bye = bye_because_of(InvalidMessageError(text))
+    assert decode_message(encode_message(bye)) == bye
+    assert len(bye.reason) <= MAX_EXCERPT
+    assert bye.reason.isprintable()
 
 
 @pytest.mark.parametrize(

@@ -395,6 +395,25 @@ async def test_pings_at_a_sensible_pace_are_all_answered():
         client.reset()
 
 
+async def test_a_client_whose_message_makes_an_error_longer_than_a_message_may_be_does_not_cancel_its_handler():
+    outcomes = []
+
+    async def handler(signaling):
+        with pytest.raises(trio.BrokenResourceError):
+            await signaling.receive()
+        await trio.sleep(0.1)
+        outcomes.append(signaling.close_code)
+
+    async with running_server(handler) as server:
+        client = await ForeignClient.open(server.addresses[0])
+        await client.send_text(json.dumps({"type": "\\" * 120_000}))
+        assert (await client.hear_close())[0] == 1008
+        client.reset()
+        await wait_until_idle(server)
+        assert server.get_stats().refused == {"ended with 1008": 1}
+    assert outcomes == [1008]
+
+
 async def test_a_client_that_floods_is_told_why_it_has_to_go():
     async with running_server() as server:
         client = await RawClient.connect(server.addresses[0])

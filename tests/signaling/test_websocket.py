@@ -1,5 +1,6 @@
 """One WebSocket as signalling: what it carries, what it puts up with, and how either side ends it."""
 
+import json
 import random
 import re
 from contextlib import suppress
@@ -14,6 +15,7 @@ from trio_webrtc.signaling import (
     InvalidMessageError,
     decode_message,
     encode_message,
+    open_reconnecting_signaling,
     open_websocket_signaling,
 )
 from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES
@@ -190,6 +192,23 @@ async def test_a_wrong_message_is_answered_with_a_goodbye_and_told_after_those_b
             with pytest.raises(trio.BrokenResourceError):
                 await signaling.send(OFFER)
     assert heard == [Bye(reason), (close_code, reason)]
+
+
+@pytest.mark.parametrize("open_signaling", [open_websocket_signaling, open_reconnecting_signaling])
+async def test_what_makes_an_error_longer_than_a_message_may_be_does_not_end_the_scope(open_signaling):
+    async def say_something_wrong(visitor):
+        await visitor.welcome()
+        await visitor.say(json.dumps({"type": "\\" * 120_000}))  # which quoting makes twice as long
+        assert "the type of a description" in decode_message(await visitor.hear()).reason
+        heard.append(await visitor.hear_close())
+        await visitor.stream.aclose()
+        heard_all.set()
+
+    heard, heard_all = [], trio.Event()
+    with trio.fail_after(5):
+        async with open_server(say_something_wrong) as url, open_signaling(url, close_timeout=0.2):
+            await heard_all.wait()
+    assert heard[0][0] == 1008
 
 
 async def test_a_message_far_too_large_ends_the_connection_after_those_before_it():

@@ -1,7 +1,8 @@
 """Log lines that a stranger can cause, as many as one can read.
 
 Whoever may connect to a server may also make it complain. Of each kind of complaint a few are written, and then one
-every now and then, which tells how many others there were.
+every now and then, which tells how many others there were. And since a complaint may repeat what a stranger has sent,
+it is made short, and one line.
 """
 
 import logging
@@ -15,6 +16,16 @@ MAX_REPORTS_AT_ONCE: Final = 5
 
 REPORT_INTERVAL: Final = 10.0
 """Seconds after which another complaint of a kind may be written."""
+
+MAX_EXCERPT: Final = 200
+"""Characters of a text that may hold what a stranger has sent."""
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text, as one line of what can be printed: no more of it can hide, forge or fill anything."""
+    beginning = text[: MAX_EXCERPT + 1]
+    line = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in beginning)
+    return line if len(line) <= MAX_EXCERPT else line[: MAX_EXCERPT - 1] + "…"
 
 
 @dataclass(slots=True)
@@ -50,4 +61,4 @@ class Reporter:
             return
         more = f" (and {allowance.left_out} more like it before)" if allowance.left_out else ""
         allowance.left, allowance.left_out = allowance.left - 1, 0
-        self._logger.log(level, "%s: %s%s", self._name, text, more, exc_info=error)
+        self._logger.log(level, "%s: %s%s", self._name, excerpt(text), more, exc_info=error)

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
 from trio_webrtc.errors import FailureReason, InvalidDescriptionError, PeerError, UsageError
+from trio_webrtc.shell.reporting import excerpt
 from trio_webrtc.signaling.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG
 
 MAX_MESSAGE_SIZE: Final = 256 * 1024
@@ -51,6 +52,11 @@ class InvalidMessageError(PeerError):
     def __init__(self, message: str, *, close_code: int = POLICY_VIOLATION) -> None:
         super().__init__(message, FailureReason.PROTOCOL_VIOLATION)
         self.close_code = close_code
+
+
+def bye_because_of(error: InvalidMessageError) -> Bye:
+    """What to answer to what is no message. It can be sent, whatever the error quotes of what came."""
+    return Bye(excerpt(str(error)))
 
 
 def encode_message(message: SignalingMessage) -> str:

@@ -20,7 +20,7 @@ from trio_webrtc.peer_connection import PeerConnection
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 from trio_webrtc.signaling.channel import Signaling
-from trio_webrtc.signaling.messages import Bye, InvalidMessageError
+from trio_webrtc.signaling.messages import Bye, InvalidMessageError, bye_because_of
 from trio_webrtc.signaling.outbox import Outbox
 
 _logger: Final = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Negotiation:
                 await self._hear(await self._receive())
         except InvalidMessageError as error:
             with trio.move_on_after(FAREWELL_TIMEOUT), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._signaling.send(Bye(str(error)))
+                await self._signaling.send(bye_because_of(error))
             self._lose_signaling(f"the peer sent what cannot be followed: {error}")
 
     async def _receive(self) -> SessionDescription | IceCandidate | Bye | None:

@@ -35,9 +35,9 @@ from trio_webrtc.signaling.close_codes import (
 )
 from trio_webrtc.signaling.messages import (
     MAX_MESSAGE_SIZE,
-    Bye,
     InvalidMessageError,
     SignalingMessage,
+    bye_because_of,
     decode_message,
     encode_message,
 )
@@ -339,9 +339,10 @@ class WebSocketSignaling(Signaling):
                 await self._end_with(self._verdict or _end_of(closed.reason))
                 return
             except InvalidMessageError as error:
-                self._outbox.append(encode_message(Bye(str(error))))
+                bye = bye_because_of(error)
+                self._outbox.append(encode_message(bye))
                 self._outbox_news.unpark_all()
-                await self._end_with(_End(error.close_code, str(error), error))
+                await self._end_with(_End(error.close_code, bye.reason, error))
                 return
             if not self._closed_here:
                 self._inbox.append((message, len(text)))
