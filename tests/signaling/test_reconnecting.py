@@ -33,6 +33,7 @@ class VirtualServer:
     """Gives connections in memory, or refuses; `visitors` are the server's ends of them."""
 
     def __init__(self) -> None:
+        self.takes = 0.1
         self.refusal: SignalingFailedError | None = None
         self.attempts: list[float] = []
         self._visits, self.visitors = trio.open_memory_channel(math.inf)
@@ -40,7 +41,7 @@ class VirtualServer:
     @asynccontextmanager
     async def connect(self):
         self.attempts.append(trio.current_time())
-        await trio.sleep(0.1)
+        await trio.sleep(self.takes)
         if self.refusal:
             raise self.refusal
         client, server = open_memory_signaling()
@@ -161,9 +162,27 @@ async def test_delays_begin_anew_only_after_a_connection_that_lasted(server, rng
         await lose_connections(6, after=0.1)
         await trio.testing.wait_all_tasks_blocked()
         assert signaling._states.value.delay >= 16
-        await lose_connections(1, after=STABLE_AFTER)
+        await lose_connections(1, after=STABLE_AFTER + 0.1)
         await trio.testing.wait_all_tasks_blocked()
         assert signaling._states.value.delay <= 1
+
+
+@pytest.mark.parametrize("outcome", ["refusal", "loss"])
+async def test_the_time_that_connecting_takes_is_no_time_that_a_connection_lasted(
+    outcome, server, rng, autojump_clock, nursery
+):
+    async def lose_connections():
+        async for visitor in server.visitors:
+            await visitor.aclose(1006)
+
+    server.takes = STABLE_AFTER
+    if outcome == "refusal":
+        server.refusal = SignalingFailedError(f"it did not answer within {STABLE_AFTER} s")
+    nursery.start_soon(lose_connections)
+    async with keep_signaling_open(server.connect, first_delay=1, max_delay=64, rng=rng) as signaling:
+        await trio.sleep(300)
+        assert signaling._states.value.attempt > 5
+    assert server.attempts[-1] - server.attempts[-2] > 16
 
 
 @pytest.mark.parametrize("code", [1000, 1005, 1008, 4000])

@@ -4,6 +4,7 @@ A server that restarts, or a network that changes, ends a WebSocket; the peer co
 This channel outlives the WebSocket, connects again, and tells when it did, so that who negotiates can offer again.
 """
 
+import math
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -187,6 +188,7 @@ class ReconnectingSignaling(Signaling):
         self._rng = rng
         self._current: Signaling | None = None
         self._remote_address: Address | None = None
+        self._in_use_since = math.inf
         self._connections = 0
         self._outcome: tuple[int, str] | None = None
         self._refusal: SignalingFailedError | None = None
@@ -282,11 +284,11 @@ class ReconnectingSignaling(Signaling):
             while True:
                 attempt += 1
                 self._states.set(Connecting(attempt))
-                begun = trio.current_time()
+                self._in_use_since = math.inf
                 trouble = await self._connect_once()
                 if self._is_over:
                     return
-                if trio.current_time() - begun >= STABLE_AFTER:
+                if trio.current_time() - self._in_use_since >= STABLE_AFTER:
                     attempt = 1
                 delay = self._delay(attempt)
                 self._states.set(Waiting(attempt, delay, trouble))
@@ -315,6 +317,7 @@ class ReconnectingSignaling(Signaling):
 
     def _use(self, connection: Signaling) -> None:
         self._current = connection
+        self._in_use_since = trio.current_time()
         self._remote_address = connection.remote_address
         self._connections += 1
         self._states.set(Connected(self._connections))
