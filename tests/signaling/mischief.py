@@ -236,6 +236,10 @@ async def send_fragments_of_nothing(address, tls):
     await misbehave_with_frames(address, tls, frame(0x01, b""), frame(0x00, b"") * 100_000)
 
 
+async def send_fragments_of_one_character(address, tls):
+    await misbehave_with_frames(address, tls, frame(0x01, b"x"), frame(0x00, "€".encode()) * 50_000)
+
+
 async def flood_with_pings(address, tls):
     await misbehave_with_frames(address, tls, frame(0x89, b"") * 100_000)
 
@@ -288,6 +292,14 @@ async def send_no_message(address, tls):
     await misbehave_with_frames(address, tls, frame(0x81, b'{"type": "answer"}'))
 
 
+async def send_no_message_at_length(address, tls):
+    await misbehave_with_frames(address, tls, frame(0x81, b'{"type": "%s"}' % (b"\\n" * 60_000)))
+
+
+async def ask_with_a_head_of_bytes_that_are_no_text(address, tls):
+    await ask_oddly(address, tls, b"GET / HTTP/1.1\r\n" + b"a\x01" * 8000 + b"\r\n\r\n")
+
+
 async def send_junk(address, tls):
     await misbehave_with_frames(address, tls, os.urandom(10_000))
 
@@ -328,6 +340,7 @@ MISCHIEF = [
     claim_a_frame_of_a_terabyte,
     send_a_message_of_too_many_fragments,
     send_fragments_of_nothing,
+    send_fragments_of_one_character,
     flood_with_pings,
     flood_with_pings_and_read_no_pong,
     send_reserved_bits,
@@ -340,6 +353,8 @@ MISCHIEF = [
     send_binary,
     send_no_json,
     send_no_message,
+    send_no_message_at_length,
+    ask_with_a_head_of_bytes_that_are_no_text,
     send_junk,
     close_and_then_go_on,
 ]

@@ -1,4 +1,4 @@
-"""Counting the frames that bring nothing, in whatever pieces they arrive."""
+"""Counting the frames that bring next to nothing, in whatever pieces they arrive."""
 
 import pytest
 import trio
@@ -10,6 +10,7 @@ from websockets.frames import Frame, Opcode
 from trio_webrtc.signaling.metering import (
     IDLE_FRAMES_PER_SECOND,
     MAX_IDLE_FRAMES_AT_ONCE,
+    MIN_FRAGMENT_SIZE,
     ClientStream,
     FrameMeter,
 )
@@ -20,13 +21,13 @@ CONTROL = st.builds(Frame, st.sampled_from([Opcode.PING, Opcode.PONG, Opcode.CLO
 DATA = st.builds(
     Frame,
     st.sampled_from([Opcode.TEXT, Opcode.BINARY, Opcode.CONT]),
-    st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536]).map(bytes),
+    st.sampled_from([0, 1, 125, 126, 127, 128, 65_535, 65_536]).map(bytes),
     st.booleans(),
 )
 
 
 def is_idle(frame: Frame) -> bool:
-    return frame.opcode >= Opcode.CLOSE or not (frame.fin or frame.data)
+    return frame.opcode >= Opcode.CLOSE or not (frame.fin or len(frame.data) >= MIN_FRAGMENT_SIZE)
 
 
 @given(frames=st.lists(CONTROL | DATA, max_size=8), mask=st.booleans(), data=st.data())

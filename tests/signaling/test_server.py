@@ -421,7 +421,7 @@ async def test_a_client_that_floods_is_told_why_it_has_to_go():
         await client.stream.receive_some()
         await client.say(frame(0x89, b"") * 10_000)
         heard = await client.hear_everything()
-        assert heard.endswith((1008).to_bytes(2, "big") + b"too many frames that bring nothing")
+        assert heard.endswith((1008).to_bytes(2, "big") + b"too many frames that bring next to nothing")
         client.tcp.socket.close()
 
 

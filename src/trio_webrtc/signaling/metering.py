@@ -1,8 +1,9 @@
-"""How many WebSocket frames a client may send that bring the application nothing.
+"""How many WebSocket frames a client may send that bring the application next to nothing.
 
 Every ping has to be answered with a pong (RFC 6455 §5.5.2), which costs the server a hundred times what it costs the
-client; and fragments without content fill trio-websocket's list of fragments, which is bounded by content only.
-Messages need no such limit: who does not receive them stops the sender.
+client; and small fragments fill trio-websocket's list of fragments, which is bounded by content only: each costs the
+server some 90 bytes, and as much time as a large one. Messages need no such limit: who does not receive them stops the
+sender.
 """
 
 from typing import Final
@@ -15,9 +16,12 @@ MAX_IDLE_FRAMES_AT_ONCE: Final = 100
 IDLE_FRAMES_PER_SECOND: Final = 10
 """How many may come for as long as one likes. Who keeps a connection alive sends one every now and then."""
 
+MIN_FRAGMENT_SIZE: Final = 128
+"""Bytes in a fragment that is not its message's last; one with less brings next to nothing."""
+
 
 class FrameMeter:
-    """Counts, in the bytes that a client sends, the frames that bring the application nothing.
+    """Counts, in the bytes that a client sends, the frames that bring the application next to nothing.
 
     It knows no more of frames than where they begin (RFC 6455 §5.2); what is wrong with them is for others to say.
     """
@@ -62,14 +66,14 @@ class FrameMeter:
     def _is_idle(self) -> bool:
         is_control = self._header[0] & 0x08
         is_last_fragment = self._header[0] & 0x80
-        return bool(is_control or not (is_last_fragment or self._left_of_payload))
+        return bool(is_control or not (is_last_fragment or self._left_of_payload >= MIN_FRAGMENT_SIZE))
 
 
 class ClientStream(trio.abc.Stream):
     """What trio-websocket reads of a client, and writes to it: first the head of a request that is here already.
 
-    When the client has sent too many frames that bring nothing, `flooded` is set, and what it sends from then on is
-    thrown away until somebody closes the stream.
+    When the client has sent too many frames that bring next to nothing, `flooded` is set, and what it sends from then
+    on is thrown away until somebody closes the stream.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, head: bytes) -> None:

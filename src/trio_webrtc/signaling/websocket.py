@@ -109,7 +109,7 @@ async def open_websocket_session(
         remote_address: what `WebSocketSignaling.remote_address` is to say.
         handshake_deadline: when to give the handshake up, on Trio's clock.
         settings: None for the defaults.
-        flooded: is set when the other side sends more frames that bring nothing than it may; None if it may any number.
+        flooded: is set when the other side sends more frames than it may that bring next to nothing.
 
     Raises:
         trio.TooSlowError: the handshake was not done in time.
@@ -394,7 +394,7 @@ class WebSocketSignaling(Signaling):
 
     async def _reject_flood(self, flooded: trio.Event) -> None:
         await flooded.wait()
-        reason = "too many frames that bring nothing"
+        reason = "too many frames that bring next to nothing"
         await self._end_with(_End(POLICY_VIOLATION, reason, PeerError(reason, FailureReason.PROTOCOL_VIOLATION)))
 
     def _give_up(self, why: str) -> None:
