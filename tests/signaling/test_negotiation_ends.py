@@ -1,5 +1,6 @@
 """negotiate(): what ends it, and what does not; and that a connection outlives it, to be taken up by the next."""
 
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ import pytest
 import trio
 
 from trio_webrtc import CloseReason, IceCandidate, PeerConnection, SessionDescription, open_peer_connection
+from trio_webrtc.shell.reporting import MAX_EXCERPT
 from trio_webrtc.signaling import Bye, Negotiation, Signaling, SignalingMessage, negotiate, open_memory_signaling
 
 from ..lifecycle.checkpoints import Predicate, cancel_at_step, library_steps, own_steps
@@ -81,6 +83,20 @@ async def test_losing_the_signalling_ends_the_negotiation_and_not_the_connection
             assert negotiation.bye == (Bye("that was nice") if ending is say_goodbye else None)
             await talk(left, right)
         await talk(right, left)
+
+
+async def test_a_goodbye_neither_fills_the_log_nor_forges_a_line_of_it(world: World, autojump_clock, caplog):
+    caplog.set_level(logging.INFO, logger="trio_webrtc")
+    goodbye = Bye("\n2038-01-19 CRITICAL root: the end\x1b[2J" + "x" * 200_000)
+    near, far = open_memory_signaling()
+    async with open_peer_connection(network=world.left) as left, negotiate(left, near, polite=True) as negotiation:
+        await far.send(goodbye)
+        await negotiation.signaling_lost.wait()
+        assert negotiation.bye == goodbye
+        assert negotiation.reason.startswith("the peer said goodbye: \\n2038")
+        assert negotiation.reason.isprintable()
+        assert len(negotiation.reason) <= MAX_EXCERPT
+    assert not caplog.records
 
 
 async def test_what_arrived_before_the_end_of_the_signalling_is_followed(world: World, autojump_clock):

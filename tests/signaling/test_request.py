@@ -110,6 +110,15 @@ def test_a_head_is_read_no_further_than_to_its_bound(line):
     assert caught.value.answer.status == 431
 
 
+@pytest.mark.parametrize("head", [b"\x01" * 16_000, b"a\x01" * 8000, b"\xff: \xff\r\n" * 3000, b"x" * 16_000 + b"\r\n"])
+def test_an_answer_to_a_bad_head_is_no_echo_of_it(head):
+    """Repeated with its bytes spelt out, a head of 16 KiB would be 64 KiB of answer, and of log."""
+    with pytest.raises(UnansweredError) as caught:
+        read(b"GET / HTTP/1.1\r\n" + head + b"\r\n\r\n")
+    assert len(caught.value.answer.encode()) < 500
+    assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize("status", [200, 400, 404, 426, 503])
 def test_an_answer_is_http_and_says_that_it_is_the_last(status):
     client = h11.Connection(h11.CLIENT)

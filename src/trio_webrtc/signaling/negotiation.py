@@ -17,6 +17,7 @@ import trio
 from trio_webrtc.descriptions import IceCandidate, SessionDescription
 from trio_webrtc.errors import InvalidDescriptionError, UsageError
 from trio_webrtc.peer_connection import PeerConnection
+from trio_webrtc.shell.reporting import excerpt
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 from trio_webrtc.signaling.channel import Signaling
@@ -70,7 +71,7 @@ class Negotiation:
         self.bye: Bye | None = None
         """The peer's goodbye, if that was what ended it."""
         self.reason: str | None = None
-        """Why nothing is negotiated any more, for people to read; None while it is."""
+        """Why nothing is negotiated any more, for people to read, in one short line; None while it is."""
         self._connection = connection
         self._signaling = signaling
         self._is_polite = polite
@@ -96,8 +97,8 @@ class Negotiation:
 
     def _end(self, reason: str) -> None:
         if self.reason is None:
-            self.reason = reason
-            _logger.info("negotiation has ended: %s", reason)
+            self.reason = excerpt(reason)
+            _logger.debug("negotiation has ended: %s", self.reason)
             self._tasks.cancel()
 
     def _lose_signaling(self, reason: str) -> None:

@@ -13,6 +13,7 @@ import trio
 import wsproto.utilities
 from trio_websocket import WebSocketConnection
 
+from trio_webrtc.shell.reporting import excerpt
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 from trio_webrtc.signaling.transport import LastingStream
 
@@ -55,7 +56,7 @@ class Reader:
             if self._connection is None:
                 _raise_handshake_error(error)
             level = logging.WARNING if self._connection.closed is None else logging.DEBUG
-            _logger.log(level, "The reader of a WebSocket connection ended with %r", error)
+            _logger.log(level, "The reader of a WebSocket connection ended with %s", excerpt(repr(error)))
         finally:
             self.done.set()
 

@@ -17,6 +17,7 @@ import trio
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.shell.accepting import RefusedError
+from trio_webrtc.shell.reporting import excerpt
 
 MAX_HEAD_SIZE: Final = 16 * 1024
 """Bytes of a request up to its empty line. Browsers send less than one KiB, and cookies up to four."""
@@ -96,7 +97,7 @@ async def read_request(stream: trio.abc.ReceiveStream, remote_address: Address) 
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise UnansweredError(Answer(error.error_status_hint, str(error))) from None
+            raise UnansweredError(Answer(error.error_status_hint, excerpt(str(error)) + "\n")) from None
         if isinstance(event, h11.Request):
             break
         data = await stream.receive_some(MAX_READ)
