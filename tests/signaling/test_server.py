@@ -1,5 +1,6 @@
 """A signalling server: what its clients get, what its handlers may do, and how it ends."""
 
+import errno
 import json
 import logging
 from functools import partial
@@ -273,6 +274,39 @@ async def test_what_a_handler_raises_is_its_own_trouble_and_its_client_is_told(s
         assert server.get_stats().refused == {"failed": len(errors)}
     assert len([record for record in caplog.records if "127.0.0.1 port" in record.message]) == len(errors)
     assert "ValueError: a bug" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(errno.ECONNREFUSED, "the database"),
+        trio.BrokenResourceError("a pipe"),
+        trio.ClosedResourceError("a channel"),
+        trio.EndOfChannel("a queue"),
+        ExceptionGroup("tasks", [trio.BrokenResourceError("a pipe")]),
+    ],
+    ids=repr,
+)
+async def test_what_a_handler_loses_beside_its_client_is_a_fault_and_its_clients_loss_is_none(error, caplog):
+    caplog.set_level(logging.INFO, logger="trio_webrtc.shell")
+
+    async def handler(signaling):
+        if signaling.path == "/lost":
+            while True:
+                await signaling.receive()
+        raise error
+
+    async with running_server(handler) as server:
+        async with open_websocket_signaling(url(server)) as signaling:
+            with pytest.raises(trio.EndOfChannel):
+                await signaling.receive()
+            assert signaling.close_code == 1011
+        async with open_websocket_signaling(url(server, path="/lost")):
+            pass
+        await wait_until_idle(server)
+        assert server.get_stats().refused == {"failed": 1, "lost": 1}
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert caplog.records[0].exc_info
 
 
 async def test_a_handler_that_returns_says_goodbye():

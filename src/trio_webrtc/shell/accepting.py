@@ -130,6 +130,14 @@ class RefusedError(Exception):
         self.reason = reason
 
 
+class FaultError(Exception):
+    """What `attend` raises for a fault of the program's, which may look as if the connection had been lost."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__(repr(fault))
+        self.fault = fault
+
+
 class Guest:
     """One accepted connection, in the eyes of its reception."""
 
@@ -361,12 +369,14 @@ class Reception(Generic[_T]):
     def _blame(self, guest: Guest, group: ExceptionGroup[Exception]) -> None:
         """Write down why a connection did not last."""
         address, error = _text(guest.remote_address), _only(group)
+        if is_fault := isinstance(error, FaultError):
+            error = _only(error.fault)
         match error:
             case RefusedError():
                 self._refuse(error.reason, f"{address} was refused: {error}")
-            case PeerError() | trio.BrokenResourceError() | trio.ClosedResourceError() | trio.EndOfChannel():
+            case PeerError():
                 self._refuse("lost", f"the connection of {address} was lost: {error!r}")
-            case OSError(errno=number) if number in CONNECTION_LOST:
+            case _ if not is_fault and _tells_of_loss(error):
                 self._refuse("lost", f"the connection of {address} was lost: {error!r}")
             case _:
                 self._refused["failed"] += 1
@@ -376,6 +386,16 @@ class Reception(Generic[_T]):
     def _refuse(self, reason: str, text: str) -> None:
         self._refused[reason] += 1
         self._reporter.report(reason, logging.INFO, text)
+
+
+def _tells_of_loss(error: BaseException) -> bool:
+    match error:
+        case trio.BrokenResourceError() | trio.ClosedResourceError() | trio.EndOfChannel():
+            return True
+        case OSError(errno=number):
+            return number in CONNECTION_LOST
+        case _:
+            return False
 
 
 def _only(group: BaseException) -> BaseException:

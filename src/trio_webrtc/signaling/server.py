@@ -13,7 +13,7 @@ import trio
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.errors import UsageError
-from trio_webrtc.shell.accepting import Guest, Reception, ReceptionLimits, RefusedError
+from trio_webrtc.shell.accepting import FaultError, Guest, Reception, ReceptionLimits, RefusedError
 from trio_webrtc.shell.descriptors import count_descriptors, descriptor_limit
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
 from trio_webrtc.signaling.close_codes import FIRST_OWN_CODE, GOING_AWAY, NO_STATUS, NORMAL_CLOSURE
@@ -216,7 +216,12 @@ class SignalingServer:
     @trio.lowlevel.disable_ki_protection
     async def _handle(self, signaling: WebSocketSignaling) -> None:
         """Run what is the application's, where a Ctrl-C may land."""
-        await self._handler(signaling)
+        try:
+            await self._handler(signaling)
+        except Exception as error:
+            if signaling._is_lost:
+                raise
+            raise FaultError(error) from None  # a database that is lost, perhaps, but not this client
 
     def _tell_health(self) -> Health:
         stats = self.get_stats()

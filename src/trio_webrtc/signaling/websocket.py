@@ -220,7 +220,7 @@ class WebSocketSignaling(Signaling):
     def _accept(self, text: str) -> bool:
         if self._closed_here:
             raise trio.ClosedResourceError
-        if self._is_ending or self._connection.closed is not None or self._transport.loss is not None:
+        if self._is_lost:
             self._raise_why_lost()
         if len(self._outbox) >= MAX_UNSENT_MESSAGES:
             return False
@@ -263,6 +263,11 @@ class WebSocketSignaling(Signaling):
         end = self._end or self._verdict or _end_of(self._connection.closed)
         reason = f": {end.reason}" if end.reason else ""
         raise trio.BrokenResourceError(f"the signalling has ended with {end.code}{reason}") from end.error
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether nothing can be sent any more; `receive()` may have yet to tell."""
+        return self._is_ending or self._connection.closed is not None or self._transport.loss is not None
 
     @property
     def _inbox_is_full(self) -> bool:
