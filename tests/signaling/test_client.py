@@ -10,6 +10,7 @@ from websockets.sync.server import serve
 
 from trio_webrtc import SessionDescription, UsageError
 from trio_webrtc.signaling import Bye, SignalingFailedError, open_reconnecting_signaling, open_websocket_signaling
+from trio_webrtc.signaling.target import WebSocketTarget
 
 from ..lifecycle.checkpoints import cancel_at_step, own_steps
 from ..surface.quiescence import nothing_stays_behind, tasks
@@ -176,6 +177,14 @@ async def test_a_server_that_speaks_no_tls_is_told(tls):
         ("ws:///path", {}, "ws://host"),
         ("ws://[::1", {}, "no URL"),
         ("ws://127.0.0.1:99999", {}, "no URL"),
+        ("ws://a..b/", {}, "no host"),
+        ("ws://" + "a" * 64 + ".example/", {}, "no host"),
+        ("ws://" + "a." * 127 + "example/", {}, "no host"),
+        ("wss://.example.org/", {}, "no host"),
+        ("ws://-a-.☃-/", {}, "no host"),
+        ("ws://ex\x00ample/", {}, "no host"),
+        ("ws://a b/", {}, "no host"),
+        ("ws://a%41/", {}, "no host"),
         ("ws://127.0.0.1/#here", {}, "fragment"),
         ("ws://ada:secret@127.0.0.1/", {}, "user"),
         ("ws://127.0.0.1/a b", {}, "ASCII"),
@@ -192,6 +201,22 @@ async def test_what_can_be_for_no_websocket_is_the_callers_mistake(open_signalin
     with pytest.raises(UsageError, match=explanation):
         async with open_signaling(url, **arguments):
             pytest.fail("nothing was to be opened")
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "authority"),
+    [
+        ("ws://Example.ORG", "example.org", 80, "example.org"),
+        ("wss://example.org.:443/", "example.org.", 443, "example.org."),
+        ("wss://my_host:80/", "my_host", 80, "my_host:80"),
+        ("ws://faß.example/", "xn--fa-hia.example", 80, "xn--fa-hia.example"),
+        ("ws://[2001:DB8::1]:8080/", "2001:db8::1", 8080, "[2001:db8::1]:8080"),
+        ("ws://127.0.0.1:0/", "127.0.0.1", 0, "127.0.0.1:0"),
+    ],
+)
+def test_a_url_says_whom_to_ask(url, host, port, authority):
+    target = WebSocketTarget.parse(url, ssl_context=None, subprotocol=None, headers=())
+    assert (target.host, target.port, target.authority) == (host, port, authority)
 
 
 # -- whole lives -------------------------------------------------------------------------------------------------
