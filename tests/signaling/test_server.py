@@ -387,6 +387,18 @@ async def test_a_client_that_falls_silent_is_noticed(caplog):
         client.tcp.socket.close()
 
 
+async def test_a_client_in_the_middle_of_a_long_message_is_not_taken_for_silent():
+    async with running_server(ping_interval=0.2, ping_timeout=1) as server:
+        client = await ForeignClient.open(server.addresses[0])
+        client.protocol.send_text(json.dumps({"bye": "x" * 100_000}).encode())
+        wire = b"".join(client.protocol.data_to_send())
+        for start in range(0, len(wire), 5000):
+            await client.say(wire[start : start + 5000])
+            await trio.sleep(0.1)  # two seconds in all, in which no ping is answered
+        assert json.loads((await client.hear()).data) == {"bye": "x" * 100_000}
+        client.reset()
+
+
 async def test_a_client_that_reads_nothing_is_ended_with_a_reason_and_delays_no_other(caplog):
     """T5, T8: its queue is bounded, and it is given up when it answers no ping."""
     caplog.set_level(logging.INFO, logger="trio_webrtc")

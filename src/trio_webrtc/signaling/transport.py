@@ -5,6 +5,7 @@ trio-websocket alike, takes a failure to send for the end of everything, and for
 fails here: what cannot be sent any more is dropped, and the end is told to who reads, when there is no more to read.
 """
 
+from collections.abc import Callable
 from typing import final
 
 import trio
@@ -21,6 +22,8 @@ class LastingStream(trio.abc.Stream):
         self.ended = trio.Event()
         self.loss: trio.BrokenResourceError | None = None
         """Why nothing can be sent any more; None while it can."""
+        self.on_arrival: Callable[[], None] | None = None
+        """Is called whenever bytes have arrived, whether or not they make a whole message."""
         self._stream = stream
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -49,6 +52,8 @@ class LastingStream(trio.abc.Stream):
             data = b""
         if not data:
             self.ended.set()
+        elif self.on_arrival is not None:
+            self.on_arrival()
         return data
 
     async def aclose(self) -> None:

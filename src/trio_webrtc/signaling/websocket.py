@@ -173,6 +173,7 @@ class WebSocketSignaling(Signaling):
         self._end: _End | None = None
         self._is_ending = False
         self._freed = trio.Event()
+        transport.on_arrival = self._be_patient
 
     def __repr__(self) -> str:
         state = "open" if self._end is None else f"ended {self._end.code}"
@@ -364,8 +365,12 @@ class WebSocketSignaling(Signaling):
         while self._inbox_is_full:
             self._patience.deadline = math.inf
             await self._inbox_room.park()
-        # Whoever has sent a message is there, and what it sends before its answer to a ping may take long to read.
-        self._patience.deadline = trio.current_time() + self._settings.ping_timeout
+        self._be_patient()
+
+    def _be_patient(self) -> None:
+        """Whoever sends is there, and what it sends before its answer to a ping may take long to come and be read."""
+        if not self._inbox_is_full:  # or nobody reads what it sends, and it has for ever
+            self._patience.deadline = trio.current_time() + self._settings.ping_timeout
 
     async def _end_with(self, end: _End) -> None:
         if self._end is None:
