@@ -9,7 +9,13 @@ import trio
 from websockets.sync.server import serve
 
 from trio_webrtc import SessionDescription, UsageError
-from trio_webrtc.signaling import Bye, SignalingFailedError, open_reconnecting_signaling, open_websocket_signaling
+from trio_webrtc.signaling import (
+    MAX_MESSAGE_SIZE,
+    Bye,
+    SignalingFailedError,
+    open_reconnecting_signaling,
+    open_websocket_signaling,
+)
 from trio_webrtc.signaling.target import WebSocketTarget
 
 from ..lifecycle.checkpoints import cancel_at_step, own_steps
@@ -194,6 +200,7 @@ async def test_a_server_that_speaks_no_tls_is_told(tls):
         ("ws://127.0.0.1", {"subprotocol": "a, b"}, "subprotocol"),
         ("ws://127.0.0.1", {"ping_timeout": 0}, "ping_timeout"),
         ("ws://127.0.0.1", {"ping_interval": -1}, "ping_interval"),
+        ("ws://127.0.0.1", {"max_message_size": MAX_MESSAGE_SIZE + 1}, "no message has more"),
     ],
 )
 @pytest.mark.parametrize("open_signaling", [open_websocket_signaling, open_reconnecting_signaling])

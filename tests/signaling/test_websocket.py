@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode
 
 from trio_webrtc import IceCandidate, PeerError, SessionDescription, UsageError
@@ -15,11 +16,12 @@ from trio_webrtc.signaling import (
     InvalidMessageError,
     decode_message,
     encode_message,
+    open_memory_signaling,
     open_reconnecting_signaling,
     open_websocket_signaling,
 )
 from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES
-from trio_webrtc.signaling.websocket import MAX_UNSENT_MESSAGES
+from trio_webrtc.signaling.websocket import MAX_UNREAD_BYTES, MAX_UNSENT_MESSAGES
 
 from .conftest import RUNS
 from .server import Visitor, open_server
@@ -157,6 +159,21 @@ async def test_a_slow_reader_stops_the_server_and_is_not_taken_for_a_lost_one():
         assert signaling._unread_bytes < 2 * 1024 * 1024
         assert [int(message.reason.split()[0]) async for message in signaling] == list(range(count))
         assert (signaling.close_code, signaling.close_reason) == (4000, "that is all")
+
+
+async def test_what_nobody_receives_is_counted_in_bytes():
+    async def talk(visitor):
+        await visitor.welcome()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(visitor.read_to_the_end)
+            with suppress(InvalidState):  # the client has closed
+                for _ in range(20):
+                    await visitor.say(encode_message(Bye("😀" * 50_000)))
+
+    async with open_server(talk) as url, open_websocket_signaling(url, close_timeout=0.1) as signaling:
+        await trio.sleep(0.5)
+        held = sum(len(message.reason.encode()) for message, _ in signaling._inbox)
+        assert MAX_UNREAD_BYTES - 200_000 < held < MAX_UNREAD_BYTES + 200_000
 
 
 @pytest.mark.parametrize(
@@ -382,6 +399,23 @@ async def test_the_server_gets_all_that_was_sent_and_a_goodbye_however_the_scope
         with trio.fail_after(2):
             await done.wait()
     assert heard == [encode_message(OFFER)] * 50 + [(close_code, "")]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(70_000, ""), (5000, ""), (999, ""), (-1, ""), ("1000", ""), (1000, "\ud800")]
+)
+async def test_a_goodbye_that_cannot_be_said_is_the_callers_mistake_and_changes_nothing(code, reason):
+    async with (
+        open_server(echo) as url,
+        open_websocket_signaling(url) as one,
+        open_reconnecting_signaling(url) as many,
+        open_memory_signaling()[0] as near,
+    ):
+        for signaling in (one, many, near):
+            with pytest.raises(UsageError, match=r"goodbye|close code"):
+                await signaling.aclose(code, reason)
+            await signaling.send(OFFER)
+            assert signaling.close_code is None
 
 
 async def test_closing_ends_whoever_waits_and_whoever_comes_later():

@@ -23,7 +23,11 @@ class Signaling(trio.abc.Channel[SignalingMessage]):
 
     @abstractmethod
     async def aclose(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close it, telling the other side a close code (RFC 6455 §7.4) and a reason. Harmless when it is closed."""
+        """Close it, telling the other side a close code (RFC 6455 §7.4) and a reason. Harmless when it is closed.
+
+        Raises UsageError if the code is none, from 1000 to 4999, or the reason no Unicode text. A WebSocket has room
+        for 123 bytes of reason, and says 1000 for 1005 and 1006, which are never sent.
+        """
 
     @property
     @abstractmethod

@@ -56,12 +56,12 @@ async def open_websocket_signaling(
         ping_interval: seconds between pings.
         ping_timeout: seconds in which a ping has to be answered.
         close_timeout: seconds that the goodbye may take.
-        max_message_size: characters in a message that is received.
+        max_message_size: characters in a message that is received, at most MAX_MESSAGE_SIZE.
 
     Raises:
         SignalingFailedError: the server cannot be reached, or refuses.
         UsageError: the URL is none of a WebSocket, an ssl_context is given for `ws://`, HTTP does not allow a header,
-            or a duration or size is not positive.
+            a duration or size is not positive, or max_message_size is too large.
     """
     target = WebSocketTarget.parse(url, ssl_context=ssl_context, subprotocol=subprotocol, headers=headers)
     settings = SessionSettings(

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from trio_webrtc.errors import UsageError
+
 NORMAL_CLOSURE: Final = 1000
 
 GOING_AWAY: Final = 1001
@@ -34,3 +36,15 @@ BAD_GATEWAY: Final = 1014
 
 FIRST_OWN_CODE: Final = 3000
 """RFC 6455 §7.4.2: what this code and those above it mean is for applications to say."""
+
+LAST_CODE: Final = 4999
+
+
+def check_goodbye(code: int, reason: str) -> None:
+    """Raise UsageError unless this is a close code (RFC 6455 §7.4.2), and a reason that can be said with it."""
+    if not (isinstance(code, int) and NORMAL_CLOSURE <= code <= LAST_CODE):
+        raise UsageError(f"a close code is a number from {NORMAL_CLOSURE} to {LAST_CODE}, not {code!r}")
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the reason of a goodbye has to be Unicode text, without single surrogates") from None

@@ -7,7 +7,7 @@ import trio
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.signaling.channel import MAX_UNREAD_MESSAGES, Signaling
-from trio_webrtc.signaling.close_codes import NORMAL_CLOSURE
+from trio_webrtc.signaling.close_codes import NORMAL_CLOSURE, check_goodbye
 from trio_webrtc.signaling.messages import SignalingMessage, check_message
 
 
@@ -78,7 +78,11 @@ class MemorySignaling(Signaling):
         return await self._incoming.receive()
 
     async def aclose(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close this end; the other receives what was sent, and then the end. Harmless when it is closed already."""
+        """Close this end; the other receives what was sent, and then the end. Harmless when it is closed already.
+
+        Raises UsageError if the code is none, from 1000 to 4999, or the reason no Unicode text.
+        """
+        check_goodbye(code, reason)
         if self._farewell.code is None:
             self._farewell.code, self._farewell.reason = code, reason
         self._outgoing.close()

@@ -29,6 +29,7 @@ from trio_webrtc.signaling.close_codes import (
     NORMAL_CLOSURE,
     SERVICE_RESTART,
     TRY_AGAIN_LATER,
+    check_goodbye,
 )
 from trio_webrtc.signaling.messages import MAX_MESSAGE_SIZE, SignalingMessage, check_message
 from trio_webrtc.signaling.target import WebSocketTarget
@@ -112,7 +113,7 @@ async def open_reconnecting_signaling(
         ping_interval: seconds between pings.
         ping_timeout: seconds in which a ping has to be answered.
         close_timeout: seconds that the goodbye may take.
-        max_message_size: characters in a message that is received.
+        max_message_size: characters in a message that is received, at most MAX_MESSAGE_SIZE.
         first_delay: seconds before the first attempt after a failure; each further one waits twice as long.
         max_delay: the most seconds between two attempts.
         rng: shortens each delay to between a half and the whole, so that the clients of a server that restarts do
@@ -264,7 +265,11 @@ class ReconnectingSignaling(Signaling):
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close it, with the goodbye of the present connection. Harmless when it is closed already."""
+        """Close it, with the goodbye of the present connection. Harmless when it is closed already.
+
+        Raises UsageError if the code is none, from 1000 to 4999, or the reason no Unicode text.
+        """
+        check_goodbye(code, reason)
         self._closed_here = True
         current = self._current
         self._arrived.close()

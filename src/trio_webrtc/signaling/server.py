@@ -83,7 +83,8 @@ async def serve_websocket_signaling(  # noqa: ASYNC128 - the server calls task_s
         subprotocol: what is spoken over the WebSockets, for clients that ask (RFC 6455 §1.9).
         limits: how long a client may take for TCP, TLS, HTTP and the WebSocket's handshake together, how many may be
             about it, and how many clients there may be, in all and per address. A client too many is answered 503.
-        max_message_size: characters in a message that is received; a larger one ends its sender with 1009.
+        max_message_size: characters in a message that is received, at most MAX_MESSAGE_SIZE; a larger one ends its
+            sender with 1009.
         ping_interval: seconds between pings to a client.
         ping_timeout: seconds in which it has to answer one.
         close_timeout: seconds that the goodbye to a client may take.
@@ -95,7 +96,8 @@ async def serve_websocket_signaling(  # noqa: ASYNC128 - the server calls task_s
 
     Raises:
         OSError: it cannot listen there, or a listening socket was lost.
-        UsageError: the health path does not begin with "/".
+        UsageError: the health path does not begin with "/", a duration or size is not positive, or max_message_size is
+            too large.
     """
     if health_path is not None and not health_path.startswith("/"):
         raise UsageError(f'health_path={health_path!r}: a path begins with "/"')

@@ -32,6 +32,7 @@ from trio_webrtc.signaling.close_codes import (
     NORMAL_CLOSURE,
     POLICY_VIOLATION,
     UNSUPPORTED_DATA,
+    check_goodbye,
 )
 from trio_webrtc.signaling.messages import (
     MAX_MESSAGE_SIZE,
@@ -58,7 +59,7 @@ class SessionSettings:
     """How one connection is kept and ended.
 
     Raises:
-        UsageError: a duration or the size is not positive.
+        UsageError: a duration or the size is not positive, or the size more than MAX_MESSAGE_SIZE.
     """
 
     ping_interval: float = 20.0
@@ -68,12 +69,16 @@ class SessionSettings:
     close_timeout: float = 1.0
     """Seconds that the goodbye may take: sending what was accepted, and the closing handshake."""
     max_message_size: int = MAX_MESSAGE_SIZE
-    """Characters in a message that is received."""
+    """Characters in a message that is received, at most MAX_MESSAGE_SIZE."""
 
     def __post_init__(self) -> None:
         for name in ("ping_interval", "ping_timeout", "close_timeout", "max_message_size"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name}={getattr(self, name)!r}: it has to be more than 0")
+        if self.max_message_size > MAX_MESSAGE_SIZE:
+            raise UsageError(
+                f"max_message_size={self.max_message_size}: no message has more than {MAX_MESSAGE_SIZE} bytes"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,9 @@ class WebSocketSignaling(Signaling):
         """Close it: what was accepted is sent, then the other side is told the code and the reason.
 
         Takes at most `close_timeout` seconds, shielded from cancellation. Whoever closes it again waits for that.
+        Raises UsageError if the code is none, from 1000 to 4999, or the reason no Unicode text.
         """
+        check_goodbye(code, reason)
         self._closed_here = True
         if self._end is None:
             self._end = _End(code, reason)
@@ -339,8 +346,8 @@ class WebSocketSignaling(Signaling):
     async def _receive_all(self) -> None:
         while True:
             try:
-                text = await self._connection.get_message()
-                message = self._decode(text)
+                text = _text(await self._connection.get_message())
+                message = decode_message(text)
             except ConnectionClosed as closed:
                 await self._end_with(self._verdict or _end_of(closed.reason))
                 return
@@ -351,15 +358,11 @@ class WebSocketSignaling(Signaling):
                 await self._end_with(_End(error.close_code, bye.reason, error))
                 return
             if not self._closed_here:
-                self._inbox.append((message, len(text)))
-                self._unread_bytes += len(text)
+                size = len(text.encode())
+                self._inbox.append((message, size))
+                self._unread_bytes += size
                 self._arrivals.unpark()
                 await self._wait_for_inbox_room()
-
-    def _decode(self, text: str | bytes) -> SignalingMessage:
-        if isinstance(text, bytes):
-            raise InvalidMessageError("a message is text, not binary", close_code=UNSUPPORTED_DATA)
-        return decode_message(text)
 
     async def _wait_for_inbox_room(self) -> None:
         while self._inbox_is_full:
@@ -409,6 +412,12 @@ class WebSocketSignaling(Signaling):
 
     def _give_up(self, why: str) -> None:
         self._verdict = _End(ABNORMAL_CLOSURE, why, PeerError(why, FailureReason.SIGNALING_FAILED))
+
+
+def _text(message: str | bytes) -> str:
+    if isinstance(message, bytes):
+        raise InvalidMessageError("a message is text, not binary", close_code=UNSUPPORTED_DATA)
+    return message
 
 
 def _end_of(reason: CloseReason | None) -> _End:
