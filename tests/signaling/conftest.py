@@ -2,5 +2,6 @@
 
 from ..surface.conftest import RUNS, make_world, world
 from .certificates import tls
+from .serving import no_client_left_open
 
-__all__ = ["RUNS", "make_world", "tls", "world"]
+__all__ = ["RUNS", "make_world", "no_client_left_open", "tls", "world"]

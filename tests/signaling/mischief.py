@@ -308,6 +308,9 @@ async def close_and_then_go_on(address, tls):
     await misbehave_with_frames(address, tls, frame(0x88, b"\x03\xe8"), frame(0x81, b"{}") * 1000)
 
 
+STAYING = [come_and_stay_silent, shake_hands_of_tls_and_stay_silent, ask_half_and_stay, ask_in_drips, speak_no_http]
+"""Of them, those whom only the deadline throws out."""
+
 MISCHIEF = [
     ask_for_no_upgrade_and_reset,
     ask_for_no_upgrade_and_end,

@@ -17,7 +17,7 @@ from .conftest import RUNS
 from .mischief import HANDSHAKE, PLAIN_REQUEST, frame
 from .serving import (
     CANDIDATE,
-    DEADLINE,
+    PATIENCE,
     ForeignClient,
     RawClient,
     assert_serves,
@@ -215,7 +215,7 @@ async def test_an_application_that_fails_to_judge_a_request_fails_alone(caplog):
 
 async def test_a_client_too_many_is_told_so():
     """F8."""
-    limits = ReceptionLimits(deadline=DEADLINE, max_connections=2)
+    limits = ReceptionLimits(deadline=PATIENCE, max_connections=2)
     async with running_server(limits=limits, health_path="/healthz") as server:
         async with open_websocket_signaling(url(server)):
             assert (await ask(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
