@@ -130,9 +130,10 @@ class Negotiation:
     @_protected
     async def _take_up_after_reconnections(self) -> None:
         async for _ in self._signaling.reconnections():
-            await self._take_up()
+            # Looked at now: it will have been said, by the new connection, before it is our turn.
+            await self._take_up(will_be_said=self._outbox.holds_description)
 
-    async def _take_up(self) -> None:
+    async def _take_up(self, *, will_be_said: bool = False) -> None:
         """Go on where others left off: what either side said last may be lost, and the way to the peer, too.
 
         The peer does the same, since its end of the signalling is new as well: an offer of its own comes again.
@@ -140,7 +141,7 @@ class Negotiation:
         async with self._turn:
             with suppress(trio.ClosedResourceError):  # the connection has ended
                 self._connection.restart_ice()
-            if self._connection.signaling_state == "have-local-offer" and not self._outbox.holds_description:
+            if self._connection.signaling_state == "have-local-offer" and not will_be_said:
                 await self._describe()
 
     async def _describe(self) -> None:

@@ -303,7 +303,7 @@ class ReconnectingSignaling(Signaling):
         """Use one connection for as long as it lasts; say what became of it."""
         try:
             async with self._connect() as connection:
-                self._use(connection)
+                await self._use(connection)
                 async for message in connection:
                     await self._arriving.send(message)
                 code, reason = connection.close_code or ABNORMAL_CLOSURE, connection.close_reason or ""
@@ -320,14 +320,18 @@ class ReconnectingSignaling(Signaling):
             self._finish(code, reason)
         return f"the connection ended with {code}{': ' if reason else ''}{reason}"
 
-    def _use(self, connection: Signaling) -> None:
-        self._current = connection
+    async def _use(self, connection: Signaling) -> None:
         self._in_use_since = trio.current_time()
         self._remote_address = connection.remote_address
         self._connections += 1
         self._states.set(Connected(self._connections))
         if self._connections > 1:
             self._reconnections.set(self._connections - 1)
+            # Whoever follows these hears of it before anybody who waits to send goes on: what is still to be said then
+            # can be told from what was said, perhaps in vain, by the last connection.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()  # a turn has no order; of two, everybody has had one
+        self._current = connection
         self._news.unpark_all()
 
     def _delay(self, attempt: int) -> float:
