@@ -133,12 +133,14 @@ class Port:
         fruitless = 0
         while True:
             await socket.wait_readable()
+            if self._receiver is None:
+                raise trio.ClosedResourceError  # closed in the turn in which we were woken
             arrivals = socket.receive()
             if not arrivals:
                 fruitless += 1
                 if fruitless > MAX_FRUITLESS_READS:
                     await trio.sleep(FRUITLESS_PAUSE)
-            elif self._receiver is not None:
+            else:
                 fruitless = 0
                 vias = self._vias
                 self._receiver.receive(

@@ -112,6 +112,7 @@ class KernelTcpListener:
         while True:
             _check_open(self._socket)
             await trio.lowlevel.wait_readable(self._socket)
+            _check_open(self._socket)  # it may have been closed in the turn in which we were woken
             try:
                 accepted, remote = self._socket.accept()
             except BlockingIOError:
