@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from trio_webrtc.core import datachannel, dtls, ice, jsep, sctp
+from trio_webrtc.core.address_validation import AmplificationLimit, Way
 from trio_webrtc.core.contract import (
     MAX_RUN_BYTES,
     Address,
@@ -166,7 +167,9 @@ class PeerCore:
         self._now = now
         self._may_shut_down = False
         self._last_words: list[bytes] = []
-        self._way: tuple[Via, Address] | None = None
+        self._way: Way | None = None
+        self._amplification_limit: AmplificationLimit | None = None
+        """There until the handshake is done, if the peer's checks prove nothing."""
         self._timers: TimerTable[_Timer] = TimerTable()
         self._events: deque[PeerEvent] = deque()
         self._follow_ice(now)
@@ -178,7 +181,7 @@ class PeerCore:
         if self.closed:
             return
         checks: list[Received] = []
-        secured: dict[tuple[Via, Address], list[bytes]] = {}
+        secured: dict[Way, list[bytes]] = {}
         for via, from_, data, segment_size in batch:
             records: list[bytes] = []
             datagrams = split_run(data, segment_size)
@@ -196,21 +199,36 @@ class PeerCore:
         # Checks first: the one that proves an address may share its batch with the first record from there.
         if checks:
             self.agent.receive_datagrams(checks, now)
-        for (via, from_), records in secured.items():
-            self._receive_records(via, from_, records, now)
+        if self._amplification_limit is not None:
+            for via, from_, data, _ in batch:
+                if self.agent.is_validated(via, from_):
+                    self._amplification_limit.receive((via, from_), len(data))
+        for way, records in secured.items():
+            self._receive_records(way, records, now)
         self._advance(now)
 
-    def _receive_records(self, via: Via, from_: Address, records: list[bytes], now: float) -> None:
-        if not self.agent.is_validated(via, from_):
+    def _receive_records(self, way: Way, records: list[bytes], now: float) -> None:
+        if not self.agent.is_validated(*way):
             self.traffic.datagrams_dropped += len(records)
             return
         if self._way is None and self.agent.state is not ice.AgentState.FAILED:
-            self._way = via, from_  # ICE may still prefer another, but the peer hears us on this one
+            self._way = way  # ICE may still prefer another, but the peer hears us on this one
         match self.stage:
             case Negotiating(early):
                 early.extend(records)
-            case Securing(session) | Secured(session):
+            case Securing(session):
+                self._receive_handshake(session, records, now)
+            case Secured(session):
                 session.receive_datagrams(records, now)
+
+    def _receive_handshake(self, session: dtls.Session, records: Sequence[bytes], now: float) -> None:
+        limit, way = self._amplification_limit, self._way
+        if limit is None:
+            session.receive_datagrams(records, now)
+        elif way is not None:  # or there is nowhere to answer
+            session.receive_datagrams(records, now, unproven_address=repr(way[1]).encode())
+            if session.has_heard and not limit.has_proof:
+                limit.prove(way)
 
     def handle_timeout(self, now: float) -> None:
         """Fire every timer that is due. Harmless when called early or twice."""
@@ -251,6 +269,10 @@ class PeerCore:
         """What the ids of our STUN requests begin with: four bytes."""
         return self.agent.transaction_prefix
 
+    def limit_amplification(self) -> None:
+        """Take no check for a proof that the peer is where it comes from: it has chosen the password itself."""
+        self._amplification_limit = AmplificationLimit()
+
     def is_validated(self, via: Via, address: Address) -> bool:
         """Whether the peer has proved itself from there."""
         return self.agent.is_validated(via, address)
@@ -288,6 +310,9 @@ class PeerCore:
             return None
         session = self.stage.session
         run = session.poll_run(now)
+        if self._amplification_limit is not None:
+            while run is not None and not self._amplification_limit.admits(self._way, len(run[0])):
+                run = session.poll_run(now)  # what is not sent now, the handshake repeats
         if run is None and isinstance(self.stage, Secured) and not self.closed:
             packets = self.stage.association.poll_transmits(now, MAX_RUN_BYTES // MTU)
             if packets:
@@ -429,7 +454,7 @@ class PeerCore:
         self.stage = Securing(session, remote)
         self.channels.choose_ids(is_dtls_client=role == "client")
         if early and role == "server":  # a client is spoken to only when it has spoken
-            session.receive_datagrams(list(early), now)
+            self._receive_handshake(session, list(early), now)
 
     def _expected_fingerprints(self, remote: jsep.RemoteTransport) -> tuple[dtls.Fingerprint, ...]:
         if not self._settings.verify_remote_certificate:
@@ -573,6 +598,7 @@ class PeerCore:
                     assert_never(event)
 
     def _begin_association(self, stage: Securing, now: float) -> None:
+        self._amplification_limit = None  # the peer has answered what was sent to it
         association = sctp.Association(
             settings=self._settings.sctp_settings,
             rng=self._rng,

@@ -28,6 +28,8 @@ class SharedPorts:
     ) -> None:
         self.seat: Seat = switchboard.seat(path, core)
         self.seat.is_strangers = is_strangers
+        if is_strangers:
+            core.limit_amplification()
         path.own(self.seat)
         self._places = places
         self._path = path

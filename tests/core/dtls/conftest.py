@@ -27,8 +27,12 @@ class Pair:
         loss: float = 0.0,
         duplication: float = 0.0,
         reordering: float = 0.0,
+        client_address: bytes | None = None,
+        server_address: bytes | None = None,
     ) -> None:
         self.client, self.server = client, server
+        # Where each would be answered, if that has not been proved to the other.
+        self.unproven = {client: server_address, server: client_address}
         self.now = 0.0
         self.events: dict[Session, list[DtlsEvent]] = {client: [], server: []}
         self.packets: dict[Session, list[bytes]] = {client: [], server: []}
@@ -69,7 +73,7 @@ class Pair:
             batches[receiver].append(datagram)
         for session, batch in batches.items():
             if batch:
-                session.receive_datagrams(batch, self.now)
+                session.receive_datagrams(batch, self.now, self.unproven[session])
             session.handle_timeout(self.now)
         self.collect()
         return True

@@ -4,7 +4,10 @@ A `Session` takes datagrams and time, and gives datagrams, decrypted packets and
 handshake, the keys, the records. What is done here: cutting flights into datagrams, sending them again in virtual
 time, refusing what could harm an established session, and holding the peer to the fingerprint it announced (RFC 8122).
 
-Absent: DTLS 1.3 (OpenSSL has none yet), session resumption, renegotiation, cookies (ICE has validated the address).
+A server asks for cookies (RFC 6347 §4.2.1) where it is told that nobody has validated the client's address; most often,
+ICE has.
+
+Absent: DTLS 1.3 (OpenSSL has none yet), session resumption, renegotiation.
 """
 
 from trio_webrtc.core.dtls.alerts import Alert

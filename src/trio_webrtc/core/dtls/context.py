@@ -7,7 +7,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from trio_webrtc.core.dtls.certificate import Certificate
-from trio_webrtc.core.dtls.witness import on_certificate, on_progress
+from trio_webrtc.core.dtls.witness import on_certificate, on_cookie, on_cookie_wanted, on_progress
 from trio_webrtc.errors import UsageError
 
 CIPHER_SUITES: Final = {
@@ -90,6 +90,8 @@ class Context:
         self.ssl.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         self.ssl.set_mode(_MODE_RELEASE_BUFFERS)
         self.ssl.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, on_certificate)
+        self.ssl.set_cookie_generate_callback(on_cookie_wanted)
+        self.ssl.set_cookie_verify_callback(on_cookie)
         self.ssl.set_info_callback(on_progress)
         try:
             self.ssl.use_certificate(certificate.x509)

@@ -56,6 +56,21 @@ class Engine:
         else:
             connection.set_accept_state()
 
+    def listen(self, record: bytes) -> bool:
+        """Whether this is a ClientHello with the cookie of the witness; `handshake` goes on with it then.
+
+        To a ClientHello without it, OpenSSL writes the request to bring it, as often as it comes; all else is dropped.
+        """
+        connection = self._connection
+        _clear_thread_errors()
+        connection.bio_write(record)
+        try:
+            connection.DTLSv1_listen()
+        except SSL.Error:
+            _clear_thread_errors()
+            return False
+        return True
+
     def handshake(self, record: bytes = b"") -> Outcome:
         """Go on with the handshake, with one more record. Given several, OpenSSL may stop short of the last."""
         connection = self._connection

@@ -1,6 +1,8 @@
 """One DTLS session: datagrams, packets and time in; datagrams, packets and events out."""
 
 import enum
+import hmac
+import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -74,6 +76,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_answered_repeat_at",
+        "_cookie_key",
         "_early",
         "_engine",
         "_events",
@@ -107,7 +110,7 @@ class Session:
         """The peer's certificate chain in DER, its own first; empty before the handshake is done."""
         self.is_client = is_client
         self.has_heard = False
-        """Whether a record of the peer's handshake has come, be it good or bad."""
+        """Whether a record of the peer's handshake has come, be it good or bad, with the cookie if one is asked for."""
         self._mtu = mtu
         self._state = SessionState.NEW
         self._handshake_is_done = False
@@ -115,6 +118,7 @@ class Session:
         self._has_said_goodbye = False
         self._answered_repeat_at = now - MIN_REPEAT_INTERVAL
         self._witness = Witness(remote_fingerprints)
+        self._cookie_key = b""
         self._engine = Engine(context, self._witness, is_client=is_client, mtu=mtu)
         self._flight = Flight(context.settings)
         self._numbering = Numbering()
@@ -178,11 +182,14 @@ class Session:
         if self._state is SessionState.CONNECTING and self._handshake_is_done:
             self._verify()
 
-    def receive_datagrams(self, batch: Sequence[bytes], now: float) -> None:
+    def receive_datagrams(self, batch: Sequence[bytes], now: float, unproven_address: bytes | None = None) -> None:
         """Take what has arrived. Never raises for its contents: a bad datagram is counted and dropped.
 
         The usual datagram is one record of application data. Such records are joined, up to `MAX_JOINED_LENGTH`
         bytes, and decrypted together; one too short to be protected at all would upset some versions of OpenSSL.
+
+        A client that would be answered at an `unproven_address` is asked for a cookie first, which it knows only if it
+        receives what is sent there (RFC 6347 §4.2.1).
         """
         if not self._is_listening():
             return
@@ -196,7 +203,7 @@ class Session:
                 continue
             for record in records:
                 if not self._handshake_is_done:
-                    self._receive_handshake(record, now)
+                    self._receive_handshake(record, now, unproven_address)
                 elif is_payload(record) and len(record) > self._engine.record_overhead:
                     if size + len(record) > MAX_JOINED_LENGTH:
                         self._decrypt(joined)
@@ -278,16 +285,30 @@ class Session:
             return not self.is_client
         return self._state is SessionState.CONNECTING or self._state is SessionState.CONNECTED
 
-    def _receive_handshake(self, record: bytes, now: float) -> None:
+    def _receive_handshake(self, record: bytes, now: float, unproven_address: bytes | None) -> None:
         if is_payload(record) and len(self._early) < MAX_EARLY_RECORDS:
             # It has overtaken the end of the handshake. OpenSSL would keep it, but not every version finds it again.
             self._early.append(record)
-        elif may_belong_to_handshake(record) and self._is_listening():
-            self._state = SessionState.CONNECTING
-            self.has_heard = True
-            self._shake_hands(record, now)
-        else:
+        elif not may_belong_to_handshake(record) or not self._is_listening():
             self.counters.ignored_records += 1
+        elif unproven_address is None or self.is_client or self.has_heard:
+            self._begin_handshake(record, now)
+        elif self._brings_cookie(record, unproven_address):
+            self._begin_handshake(b"", now)  # OpenSSL has the record already
+
+    def _brings_cookie(self, record: bytes, address: bytes) -> bool:
+        self._cookie_key = self._cookie_key or secrets.token_bytes(32)
+        self._witness.cookie = hmac.digest(self._cookie_key, address, "sha256")
+        is_proven = self._engine.listen(record)
+        request = self._engine.take_output()
+        if not self._outbox:  # which this bounds
+            self._queue_records(split_records(request))  # not a flight: only a repeated ClientHello has it repeated
+        return is_proven
+
+    def _begin_handshake(self, record: bytes, now: float) -> None:
+        self._state = SessionState.CONNECTING
+        self.has_heard = True
+        self._shake_hands(record, now)
 
     def _shake_hands(self, record: bytes, now: float) -> None:
         outcome = self._engine.handshake(record)

@@ -6,6 +6,7 @@ the context, and raise it from whichever session it has next. The witness knows 
 that no reference runs in a circle.
 """
 
+import hmac
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,14 +18,16 @@ _FATAL: Final = 2
 
 
 class Witness:
-    """The fingerprints to hold the peer to, and the alerts seen."""
+    """The fingerprints and the cookie to hold the peer to, and the alerts seen."""
 
-    __slots__ = ("alert_received", "alert_sent", "fingerprints", "has_refused_certificate")
+    __slots__ = ("alert_received", "alert_sent", "cookie", "fingerprints", "has_refused_certificate")
 
     def __init__(self, fingerprints: Sequence[Fingerprint] | None) -> None:
         self.fingerprints = fingerprints
         """None as long as they are not known; empty to accept any certificate."""
         self.has_refused_certificate = False
+        self.cookie = b""
+        """What a client that is asked for a cookie has to bring."""
         self.alert_received: int | None = None
         self.alert_sent: int | None = None
 
@@ -48,6 +51,18 @@ def on_certificate(connection: SSL.Connection, certificate: crypto.X509, error: 
     if depth == 0 and not witness.accepts(der_of(certificate)):
         witness.has_refused_certificate = True
     return not witness.has_refused_certificate
+
+
+def on_cookie_wanted(connection: SSL.Connection) -> bytes:
+    """The cookie to send."""
+    witness: Witness = connection.get_app_data()
+    return witness.cookie
+
+
+def on_cookie(connection: SSL.Connection, cookie: bytes) -> bool:
+    """Judge a cookie that was brought back."""
+    witness: Witness = connection.get_app_data()
+    return hmac.compare_digest(cookie, witness.cookie)
 
 
 def on_progress(connection: SSL.Connection, where: int, value: int) -> None:
