@@ -503,6 +503,26 @@ async def test_an_earlier_timer_wakes_the_pump_earlier_and_a_later_one_does_not_
         assert side.core.fired == [began + 5]
 
 
+async def test_a_path_on_which_a_timer_is_put_off_again_and_again_does_not_wake_for_it(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        looks = 0
+
+        def count() -> None:
+            nonlocal looks
+            looks += 1
+
+        for _ in range(20):
+            side.core.timers.set("silence", trio.current_time() + 8)
+            path.touched()
+            side.core.on_call = count
+            await trio.sleep(5)
+            side.core.on_call = lambda: None
+        assert looks == 0
+        await trio.sleep(10)
+        assert len(side.core.fired) == 1
+
+
 async def test_a_timer_due_at_the_clocks_very_beginning_fires(autojump_clock):
     core = RecordingCore()
     core.timers.set("zero", 0.0)

@@ -29,6 +29,9 @@ MAX_LOOKS_PER_FLUSH: Final = 16
 MAX_PATIENCE_PER_FLUSH: Final = 0.001
 """Seconds, after which it is put off no more: where the event loop is busy, its turns are long."""
 
+MAX_EARLINESS: Final = 1.0
+"""Seconds by which the pump may wake before a timer that was moved: a timer that is moved all the time is cheap so."""
+
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 
@@ -311,8 +314,9 @@ class Path:
             self._send_failed = False
             self._deliver()
             self._flush_soon()  # what comes of the failure
-        due = self._due()
-        if due < self._nap.deadline:  # moving a deadline costs nine times what this comparison does
+        due, deadline = self._due(), self._nap.deadline
+        # Moving a deadline costs twenty times what this comparison does; waking up for nothing costs ten times that.
+        if due < deadline or due > deadline + MAX_EARLINESS:
             self._nap.deadline = due
         return sent
 
