@@ -178,6 +178,8 @@ class Association:
 
     def poll_transmits(self, now: float, limit: int) -> list[bytes]:
         """Up to `limit` whole packets; none when there is nothing to say, or no room for it at the peer."""
+        if self._is_silent:
+            return []
         packets = self._fill(limit, now)
         if len(packets) < limit and self._lifecycle.link is not None:
             # Messages that were given up just now may have been all that a reset or the end was waiting for.
@@ -186,6 +188,14 @@ class Association:
                 packets += self._fill(limit - len(packets), now)
         self._context.counters.packets_sent += len(packets)
         return packets
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether there is nothing to say, and nothing will come of having said it: the usual case, after any input."""
+        link, outbox = self._lifecycle.link, self._context.outbox
+        return not (outbox.packets or outbox.chunks) and (
+            link is None or (link.sender.is_idle and not link.receiver.ready_sacks)
+        )
 
     def _fill(self, limit: int, now: float) -> list[bytes]:
         outbox, lifecycle = self._context.outbox, self._lifecycle

@@ -22,9 +22,9 @@ MessageClass: TypeAlias = codec.Class
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal if identical: a message looks them up often, and hashing by name is slow
 class Attribute(Generic[_T]):
-    """The name of an attribute in the RFCs, and in its type what a message holds under it."""
+    """The name of an attribute in the RFCs, and in its type what a message holds under it. There is one of each."""
 
     name: str
 
@@ -38,6 +38,13 @@ PRIORITY: Final = Attribute[int]("PRIORITY")
 USE_CANDIDATE: Final = Attribute[None]("USE-CANDIDATE")
 ICE_CONTROLLED: Final = Attribute[int]("ICE-CONTROLLED")
 ICE_CONTROLLING: Final = Attribute[int]("ICE-CONTROLLING")
+_BY_NAME: Final[Mapping[str, Attribute[Any]]] = {
+    attribute.name: attribute
+    for attribute in (
+        *(USERNAME, ERROR_CODE, MAPPED_ADDRESS, XOR_MAPPED_ADDRESS),
+        *(PRIORITY, USE_CANDIDATE, ICE_CONTROLLED, ICE_CONTROLLING),
+    )
+}
 
 REASONS: Final = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute", 487: "Role Conflict"}
 """The reason phrases of the errors that we answer with (RFC 8489 §14.8, RFC 8445 §16.2)."""
@@ -166,7 +173,9 @@ class Message:
             # ValueError, struct.error and UnicodeDecodeError are known to come out; a codec that is not ours may
             # have others, and none of them is worth more than a dropped datagram.
             raise MalformedPacketError(f"STUN message: {error}") from error
-        attributes.update((Attribute[Any](name), value) for name, value in decoded.attributes.items())
+        for name, value in decoded.attributes.items():
+            if (attribute := _BY_NAME.get(name)) is not None:
+                attributes[attribute] = value
         return cls(
             method=decoded.message_method,
             message_class=decoded.message_class,
