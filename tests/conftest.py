@@ -1,5 +1,6 @@
 """What every test may ask for: the things a machine may lack, each named when it is missing."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -13,6 +14,12 @@ if settings.get_current_profile_name() == "default":  # with CI set, Hypothesis 
     # A busy machine must not look like a bug.
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """Take what stays until the end, modules and tests, out of every search for garbage: there are many of those."""
+    gc.collect()
+    gc.freeze()
 
 
 class Require(Protocol):

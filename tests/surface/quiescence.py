@@ -1,5 +1,6 @@
 """The oracle for what a scope leaves behind: nothing."""
 
+import functools
 import gc
 import os
 import threading
@@ -43,7 +44,12 @@ def descriptors() -> set[str]:
 
 
 def watched_objects() -> list[weakref.ref]:
-    return [weakref.ref(found) for found in gc.get_objects() if isinstance(found, WATCHED)]
+    return [weakref.ref(found) for found in gc.get_objects() if _is_watched(type(found))]
+
+
+@functools.cache  # there are hundreds of thousands of objects, and abstract classes take their time to judge one
+def _is_watched(kind: type) -> bool:
+    return issubclass(kind, WATCHED)
 
 
 @contextmanager
