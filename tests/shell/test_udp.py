@@ -14,7 +14,7 @@ from trio_webrtc.core.contract import split_run
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.kernel_sockets import text_address
 from trio_webrtc.shell.network import SocketOptions
-from trio_webrtc.shell.udp import MAX_BYTES_PER_BATCH, MAX_READS_PER_BATCH, KernelUdpSocket
+from trio_webrtc.shell.udp import LEAST_COST, MAX_BYTES_PER_BATCH, MAX_READS_PER_BATCH, KernelUdpSocket
 
 
 class CountingSocket:
@@ -182,6 +182,16 @@ async def test_one_batch_is_bounded_and_the_rest_comes_with_the_next(pair):
     for _ in range(10):
         left.send(right.local_address, bytes(60_000), None, None)
     assert sum(len(arrival.data) for arrival in right.receive()) <= MAX_BYTES_PER_BATCH + 65_535
+
+
+async def test_a_batch_has_a_bounded_number_of_short_datagrams_though_whole_runs_of_them_come(pair, require):
+    left, right = pair
+    require(left.segments and right.coalesces, "this kernel has no UDP_SEGMENT or no UDP_GRO")
+    for _ in range(20):
+        left.send(right.local_address, bytes(64 * 20), 20, None)
+    most = MAX_BYTES_PER_BATCH // LEAST_COST
+    batches = [sum(len(split_run(arrival.data, arrival.segment_size)) for arrival in right.receive()) for _ in "123"]
+    assert batches == [most, most, 20 * 64 - 2 * most]
 
 
 async def test_a_wildcard_socket_segments_and_chooses_its_source_at_once(require):

@@ -46,6 +46,9 @@ MAX_READS_PER_BATCH: Final = 64
 MAX_BYTES_PER_BATCH: Final = 256 * 1024
 """Bytes read, before they are worked on."""
 
+LEAST_COST: Final = 512
+"""Bytes that every datagram of a run counts for in this, however short: it is to be worked on all the same."""
+
 SOCKET_BUFFER: Final = 2 * 1024 * 1024
 """Bytes asked for, in each direction; the kernel grants what its own limit allows."""
 
@@ -208,7 +211,8 @@ class KernelUdpSocket:
                 continue
             if arrival is not None:
                 arrivals.append(arrival)
-                room -= len(arrival.data)
+                size = arrival.segment_size or LEAST_COST
+                room -= len(arrival.data) * max(LEAST_COST, size) // size
                 if room <= 0:
                     break
         return arrivals
