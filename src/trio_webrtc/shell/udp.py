@@ -56,7 +56,7 @@ READ_SIZE: Final = 65_535
 """The largest datagram, and the largest run that the kernel joins. With less room, some or their borders are lost."""
 
 MAX_KNOWN_ADDRESSES: Final = 4096
-"""Addresses of peers that a socket remembers to be in order: one that many peers share would begin anew all the time."""
+"""Addresses of peers that a socket remembers to be in order; with more than these, it begins anew."""
 
 MAX_KNOWN_LOCAL_HOSTS: Final = 256
 """Local addresses whose text form a wildcard socket remembers."""
