@@ -69,7 +69,7 @@ def test_strangers_get_no_more_than_they_send(lone_side, new_peer, username):
             attributes={**attributes, SOFTWARE: "s" * padding},
         ).encode(b"guessed" if padding % 8 else None)
         lone_side.world.carry(peer.address, HERE, request)
-        lone_side.world.run(0.1)
+        lone_side.world.run(1.0)
         answers = peer.inbox
         assert sum(map(len, answers)) <= len(request)
         assert answers or len(request) < 52, "a refusal has no more than these"

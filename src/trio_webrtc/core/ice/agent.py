@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from trio_webrtc.core.contract import Address, Received, Via, earliest
-from trio_webrtc.core.ice.answering import Refused, answer_request
+from trio_webrtc.core.ice.answering import Accepted
 from trio_webrtc.core.ice.base import Base, BaseKind
 from trio_webrtc.core.ice.candidate import Candidate
 from trio_webrtc.core.ice.credentials import Credentials
@@ -23,7 +23,7 @@ from trio_webrtc.core.ice.pair import CandidatePair
 from trio_webrtc.core.ice.role import Role
 from trio_webrtc.core.ice.settings import IceSettings
 from trio_webrtc.core.ice.usage import PairInUse
-from trio_webrtc.core.stun.message import Message, MessageClass
+from trio_webrtc.core.stun.message import Message
 
 
 class Agent(Endpoint):
@@ -48,7 +48,7 @@ class Agent(Endpoint):
         self._validated: dict[tuple[Via, Address], None] = {}
         """A set in order: the way that was proved longest ago stands first."""
         self._silent_for: float | None = None
-        self._tell_credentials(self._current.local)
+        self._tell_credentials()
 
     # What is known
 
@@ -275,30 +275,19 @@ class Agent(Endpoint):
     def _listens_on(self, via: Via) -> bool:
         return via in self._gatherer.bases
 
-    def _receive(self, message: Message, received: Received, now: float) -> None:
-        if message.message_class is MessageClass.REQUEST:
-            self._on_request(message, received, now)
-        elif message.message_class is MessageClass.INDICATION:
-            pass  # a keepalive (RFC 8445 §11): to arrive was all it was for
-        elif not self._on_answer(message, received, now):
-            self.counters.unexpected += 1
+    @property
+    def _credentials(self) -> tuple[Credentials, ...]:
+        return tuple(generation.local for generation in self._generations())
 
-    def _on_request(self, request: Message, received: Received, now: float) -> None:
-        credentials = [generation.local for generation in self._generations()]
-        answer = answer_request(request, received, credentials, self._role)
-        if answer.response is not None:
-            self._outbox.send(received.via, received.from_, answer.response)
-        if isinstance(answer, Refused):
-            self.counters.refused += 1
-            return
+    def _welcome(self, answer: Accepted, now: float) -> None:
         if answer.role_switched:
             self._follow_role()
-        self._validate(received)
+        self._validate(answer.check.received)
         for generation in self._alive():
             if answer.addressed_to is generation.local and not generation.has_failed:
                 generation.on_peer_check(answer.check, now)
 
-    def _on_answer(self, message: Message, received: Received, now: float) -> bool:
+    def _take_answer(self, message: Message, received: Received, now: float) -> bool:
         if self._gatherer.take_answer(message, received):
             return True
         if self._in_use is not None and self._in_use.take_answer(message, received, now):
@@ -336,7 +325,7 @@ class Agent(Endpoint):
         if self._told_role is not self._role.controlling:
             self._told_role = self._role.controlling
             self._events.append(RoleSwitched(self._told_role))
-        self._tell_credentials(*(generation.local for generation in self._generations()))
+        self._tell_credentials()
         self._set_state(self._present_state())
 
     def _use_choice(self, now: float) -> None:

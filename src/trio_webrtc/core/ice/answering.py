@@ -1,4 +1,7 @@
-"""The server's side of checks: who asks, may they, and what do they get (RFC 8445 §7.3, RFC 8489 §9.1.3)."""
+"""The server's side of checks: who asks, may they, and what do they get (RFC 8445 §7.3, RFC 8489 §9.1.3).
+
+Whether a check proves anything is found out first, from its bytes: only one that does is worth being taken apart.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +10,9 @@ from trio_webrtc.core.contract import Received
 from trio_webrtc.core.ice.addresses import without_scope
 from trio_webrtc.core.ice.credentials import Credentials
 from trio_webrtc.core.ice.role import Role, Verdict
+from trio_webrtc.core.stun.integrity import is_signed_with
 from trio_webrtc.core.stun.message import PRIORITY, USE_CANDIDATE, USERNAME, XOR_MAPPED_ADDRESS, Message
+from trio_webrtc.core.stun.peeking import username_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,30 +32,29 @@ class Accepted:
     check: PeerCheck
     addressed_to: Credentials
     """Those of our credentials that were used."""
+    transaction_id: bytes
     response: bytes
     role_switched: bool
 
 
 @dataclass(slots=True, kw_only=True)
 class Refused:
-    """A request that gets an error response, or none."""
+    """A check that gets an error response."""
 
     code: int
-    response: bytes | None
+    response: bytes
 
 
-def answer_request(
-    request: Message, received: Received, credentials: Sequence[Credentials], role: Role
-) -> Accepted | Refused:
-    """Decide on a Binding request. It may switch our role, but nothing else."""
-    username = request.get(USERNAME)
-    if username is None or not request.is_signed:
-        return _refuse_stranger(400, request, received)
+def authenticate(check: bytes, credentials: Sequence[Credentials]) -> Credentials | None:
+    """Which of our credentials the sender of a Binding request has shown to know."""
     # RFC 8445 §7.3: only what stands before the colon is ours to judge; the rest is the peer's own name for itself.
-    ufrag, colon, _ = username.partition(":")
+    ufrag, _ = username_of(check) or (None, None)
     ours = next((own for own in credentials if own.ufrag == ufrag), None)
-    if ours is None or not colon or not request.is_signed_with(ours.key):
-        return _refuse_stranger(401, request, received)
+    return ours if ours is not None and is_signed_with(check, ours.key) else None
+
+
+def answer_request(request: Message, received: Received, ours: Credentials, role: Role) -> Accepted | Refused:
+    """Decide on an authenticated Binding request. It may switch our role, but nothing else."""
     key = ours.key
     if request.not_understood:
         return Refused(code=420, response=request.refuse(420).encode(key))
@@ -70,16 +74,18 @@ def answer_request(
             nominating=USE_CANDIDATE in request.attributes,
         ),
         addressed_to=ours,
+        transaction_id=request.transaction_id,
         response=request.answer({XOR_MAPPED_ADDRESS: (without_scope(host), port)}).encode(key),
         role_switched=verdict is Verdict.SWITCH,
     )
 
 
-def _refuse_stranger(code: int, request: Message, received: Received) -> Refused:
-    """Refuse a request that anybody may have sent, in anybody's name.
+def refuse_stranger(request: Message, received: Received) -> bytes | None:
+    """What to say to somebody who has proved nothing: an error response, or nothing.
 
     Departs from RFC 8489 §9.1.3, which has every one of them answered: an answer that is larger than its request would
     help whoever means to flood the address that stands on it. The checks of ICE are larger than their refusals.
     """
+    code = 401 if request.is_signed and request.get(USERNAME) is not None else 400
     response = request.refuse(code).encode()
-    return Refused(code=code, response=response if len(response) <= len(received.data) else None)
+    return response if len(response) <= len(received.data) else None

@@ -12,7 +12,7 @@ class Counters:
     unexpected: int = 0
     """Well-formed, but neither asked for nor a question, or on a socket that is not ours any more."""
     refused: int = 0
-    """Requests that were answered with an error."""
+    """Requests that were answered with an error; or not at all, if they prove nothing and there are many of them."""
     candidates_refused: int = 0
     """Candidates of the peer beyond the bound."""
     transmits_dropped: int = 0

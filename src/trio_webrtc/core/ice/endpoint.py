@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from trio_webrtc.core.contract import Address, MalformedPacketError, Received, Transmit, Via
+from trio_webrtc.core.ice.answering import Accepted, Refused, answer_request, authenticate, refuse_stranger
 from trio_webrtc.core.ice.base import Base, BaseKind
 from trio_webrtc.core.ice.candidate import Candidate
 from trio_webrtc.core.ice.clock import FairClock
@@ -15,9 +16,11 @@ from trio_webrtc.core.ice.credentials import Credentials
 from trio_webrtc.core.ice.events import AgentState, CredentialsInUse, IceEvent, StateChanged
 from trio_webrtc.core.ice.gathering import Gatherer
 from trio_webrtc.core.ice.outbox import Outbox
+from trio_webrtc.core.ice.ration import Ration
 from trio_webrtc.core.ice.role import Role
 from trio_webrtc.core.ice.settings import IceSettings
-from trio_webrtc.core.stun.message import Message, Method, TransactionIds
+from trio_webrtc.core.stun.message import Message, MessageClass, Method, TransactionIds
+from trio_webrtc.core.stun.peeking import answered_transaction, is_binding_request
 
 
 class Endpoint(ABC):
@@ -33,6 +36,7 @@ class Endpoint(ABC):
         self._role = role
         self._transaction_ids = TransactionIds(rng)
         self._outbox = Outbox(limit=self._settings.max_queued, counters=self.counters)
+        self._refusals = Ration(self._settings.max_refusals)
         self._events: deque[IceEvent] = deque()
         self._clock = FairClock()
         self._gatherer = Gatherer(
@@ -99,16 +103,59 @@ class Endpoint(ABC):
             return
         now = self._read_clock(now)
         for received in batch:
+            if not self._listens_on(received.via):
+                self.counters.unexpected += 1
+                continue
             try:
-                message = Message.decode(received.data)
+                if is_binding_request(received.data):
+                    self._take_check(received, now)
+                else:
+                    self._take_other(received, now)
             except MalformedPacketError:
                 self.counters.malformed += 1
-                continue
-            if message.method is Method.BINDING and self._listens_on(received.via):
-                self._receive(message, received, now)
-            else:
-                self.counters.unexpected += 1
         self._settle(now)
+
+    def authenticates(self, datagram: bytes) -> bool:
+        """Whether this is a check that proves to know a password of ours. It changes nothing."""
+        return is_binding_request(datagram) and authenticate(datagram, self._credentials) is not None
+
+    def _take_check(self, received: Received, now: float) -> None:
+        ours = authenticate(received.data, self._credentials)
+        if ours is None:
+            self._refuse_stranger(received, now)
+            return
+        answer = answer_request(Message.decode(received.data), received, ours, self._role)
+        self._outbox.send(received.via, received.from_, answer.response)
+        if isinstance(answer, Refused):
+            self.counters.refused += 1
+        else:
+            self._welcome(answer, now)
+
+    def _refuse_stranger(self, received: Received, now: float) -> None:
+        """Say so, if there is nothing better to say.
+
+        Departs from RFC 8489 §9.1.3, which has every one of them answered. A refusal is unsigned, so that who asks in
+        earnest must not believe it (§9.1.4) and at most learns why nothing works. Anybody who knows our name can ask
+        for thousands of them, and they must not stand before what our peer is to hear, nor take our time.
+        """
+        self.counters.refused += 1
+        if self._outbox.is_empty and self._refusals.take(now):
+            refusal = refuse_stranger(Message.decode(received.data), received)
+            if refusal is not None:
+                self._outbox.send(received.via, received.from_, refusal)
+
+    def _take_other(self, received: Received, now: float) -> None:
+        transaction_id = answered_transaction(received.data)
+        if transaction_id is not None and not transaction_id.startswith(self.transaction_prefix):
+            self.counters.unexpected += 1  # whatever it is, it answers nothing that we have asked
+            return
+        message = Message.decode(received.data)
+        if message.method is not Method.BINDING:
+            self.counters.unexpected += 1
+        elif message.message_class is MessageClass.INDICATION:
+            pass  # a keepalive (RFC 8445 §11): to arrive was all it was for
+        elif not self._take_answer(message, received, now):
+            self.counters.unexpected += 1
 
     # Out
 
@@ -134,9 +181,18 @@ class Endpoint(ABC):
     def _listens_on(self, via: Via) -> bool:
         """Whether what comes by this way is for us."""
 
+    @property
     @abstractmethod
-    def _receive(self, message: Message, received: Received, now: float) -> None:
-        """Take a well-formed Binding message."""
+    def _credentials(self) -> tuple[Credentials, ...]:
+        """By what names and passwords the peer may speak with us."""
+
+    @abstractmethod
+    def _welcome(self, answer: Accepted, now: float) -> None:
+        """The peer has shown itself by a check, which is answered already."""
+
+    @abstractmethod
+    def _take_answer(self, message: Message, received: Received, now: float) -> bool:
+        """Take a well-formed answer; say whether it was one to something that was asked."""
 
     @abstractmethod
     def _settle(self, now: float) -> None:
@@ -181,7 +237,8 @@ class Endpoint(ABC):
             self.state = state
             self._events.append(StateChanged(state))
 
-    def _tell_credentials(self, *credentials: Credentials) -> None:
+    def _tell_credentials(self) -> None:
+        credentials = self._credentials
         if credentials != self._told_credentials:
             self._told_credentials = credentials
             self._events.append(CredentialsInUse(credentials))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from trio_webrtc.core.contract import Address, Received, TimerTable, Via, earliest
-from trio_webrtc.core.ice.answering import Accepted, Refused, answer_request
+from trio_webrtc.core.ice.answering import Accepted
 from trio_webrtc.core.ice.base import Base, BaseKind
 from trio_webrtc.core.ice.candidate import Candidate, host_candidate, remote_reflexive_candidate
 from trio_webrtc.core.ice.credentials import Credentials
@@ -21,7 +21,7 @@ from trio_webrtc.core.ice.events import AgentState, ConsentLost, PairSelected, R
 from trio_webrtc.core.ice.pair import CandidatePair, PairState
 from trio_webrtc.core.ice.role import ALWAYS_LOSES, Role
 from trio_webrtc.core.ice.settings import IceSettings
-from trio_webrtc.core.stun.message import Message, MessageClass
+from trio_webrtc.core.stun.message import Message
 
 MAX_NOMINATIONS: Final = 64
 """Choices of the peer's that are remembered, so that an old check which is sent again makes none."""
@@ -86,7 +86,7 @@ class LiteAgent(Endpoint):
         self._silent_for: float | None = None
         self._retired: deque[Via] = deque(maxlen=self._settings.max_retired)
         self._timers: TimerTable[_Timer] = TimerTable()
-        self._tell_credentials(self._current.local)
+        self._tell_credentials()
 
     # What is known
 
@@ -300,22 +300,10 @@ class LiteAgent(Endpoint):
         # A socket on a wildcard has a way for each address that it is heard at, and not all are known beforehand.
         return via not in self._retired
 
-    def _receive(self, message: Message, received: Received, now: float) -> None:
-        if message.message_class is MessageClass.INDICATION:
-            return  # a keepalive (RFC 8445 §11): to arrive was all it was for
-        if message.message_class is not MessageClass.REQUEST:
-            self.counters.unexpected += 1  # nothing was asked
-            return
-        answer = answer_request(message, received, self._credentials, self._role)
-        if answer.response is not None:
-            self._outbox.send(received.via, received.from_, answer.response)
-        if isinstance(answer, Refused):
-            self.counters.refused += 1
-        else:
-            self._welcome(answer, message.transaction_id, now)
+    def _take_answer(self, message: Message, received: Received, now: float) -> bool:
+        return False  # nothing was asked
 
-    def _welcome(self, answer: Accepted, transaction_id: bytes, now: float) -> None:
-        """The peer has shown itself."""
+    def _welcome(self, answer: Accepted, now: float) -> None:
         if answer.addressed_to is self._current.local:
             self._former = None
         self._current.remote_is_lite = False  # or it would not check
@@ -324,9 +312,9 @@ class LiteAgent(Endpoint):
         visit = self._visit_of(answer, now)
         visit.pair.requests_received += 1
         visit.pair.responses_sent += 1
-        nominates = answer.check.nominating and transaction_id not in self._nominations
+        nominates = answer.check.nominating and answer.transaction_id not in self._nominations
         if nominates:
-            self._nominations.append(transaction_id)
+            self._nominations.append(answer.transaction_id)
         if visit is not self._selected and (nominates or self._is_in_need(now)):
             self._select(visit)
         self._watch(now)
@@ -425,7 +413,7 @@ class LiteAgent(Endpoint):
 
     def _settle(self, now: float) -> None:
         self._gatherer.settle(still_searching=False, now=now)
-        self._tell_credentials(*self._credentials)
+        self._tell_credentials()
         if self._role.controlling is not (self._has_offered and self._current.remote_is_lite):
             self._role.switch()
             self._events.append(RoleSwitched(self._role.controlling))

@@ -14,6 +14,11 @@ class Outbox:
         self._limit = limit
         self._counters = counters
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._queue
+
     def send(self, via: Via, to: Address, data: bytes) -> None:
         """Queue one datagram."""
         if len(self._queue) < self._limit:

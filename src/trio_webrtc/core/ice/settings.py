@@ -67,5 +67,7 @@ class IceSettings:
     """Ways by which an authenticated peer has reached us."""
     max_retired: int = 8
     """Ways of ours that are gone, and remembered by a lite agent in case something still comes from there."""
+    max_refusals: int = 8
+    """So many checks that prove nothing are refused in a second; the others get no answer."""
     max_queued: int = 256
     """Datagrams that wait to be polled."""

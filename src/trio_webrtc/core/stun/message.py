@@ -1,8 +1,8 @@
 """STUN messages (RFC 8489): aioice's codec behind one error type, and what it leaves out.
 
-The one place that imports `aioice.stun`. It parses and packs attributes, and computes MESSAGE-INTEGRITY and
-FINGERPRINT. What is added here: the magic cookie and the borders of every attribute are checked, attributes that we
-ought to understand but do not are reported, UNKNOWN-ATTRIBUTES exists, and only `MalformedPacketError` gets out.
+The one place that imports `aioice.stun`. It parses and packs attributes, and computes FINGERPRINT. What is added here:
+the magic cookie and the borders of every attribute are checked, attributes that we ought to understand but do not are
+reported, UNKNOWN-ATTRIBUTES exists, and only `MalformedPacketError` gets out. Signatures are `integrity`'s.
 What a message means is not known here.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 from aioice import stun as codec
 
 from trio_webrtc.core.contract import Address, MalformedPacketError
+from trio_webrtc.core.stun.integrity import MAX_ATTRIBUTES, MESSAGE_INTEGRITY, is_signed_with, signature
 
 Method: TypeAlias = codec.Method
 MessageClass: TypeAlias = codec.Class
@@ -49,12 +50,7 @@ _BY_NAME: Final[Mapping[str, Attribute[Any]]] = {
 REASONS: Final = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute", 487: "Role Conflict"}
 """The reason phrases of the errors that we answer with (RFC 8489 §14.8, RFC 8445 §16.2)."""
 
-MAX_ATTRIBUTES: Final = 64
-"""No message means to say so much. Without a bound, one large datagram of empty attributes keeps us busy for as long as
-thousands of checks."""
-
 _TYPE_AND_LENGTH: Final = struct.Struct("!HH")
-_MESSAGE_INTEGRITY: Final = 0x0008
 _UNKNOWN_ATTRIBUTES: Final = 0x000A
 _FINGERPRINT: Final = 0x8028
 _COMPREHENSION_OPTIONAL: Final = 0x8000
@@ -87,21 +83,18 @@ class Message:
     attributes: Mapping[Attribute[Any], Any] = field(default_factory=dict)
     not_understood: tuple[int, ...] = ()
     """Types of attributes that the sender wants understood, and that we do not know (RFC 8489 §14)."""
-    _decoded: codec.Message | None = field(default=None, repr=False, compare=False)
+    is_signed: bool = field(default=False, compare=False)
+    """Whether a received message has a MESSAGE-INTEGRITY, be it right or wrong."""
+    _received: bytes = field(default=b"", repr=False, compare=False)
 
     def get(self, attribute: Attribute[_T]) -> _T | None:
         """The value of `attribute`, or None if the message has none."""
         value: _T | None = self.attributes.get(attribute)
         return value
 
-    @property
-    def is_signed(self) -> bool:
-        """Whether a received message has a MESSAGE-INTEGRITY, be it right or wrong."""
-        return self._decoded is not None and "MESSAGE-INTEGRITY" in self._decoded.attributes
-
     def is_signed_with(self, key: bytes) -> bool:
         """Whether a received message has the MESSAGE-INTEGRITY that `key` gives it."""
-        return self._decoded is not None and self._decoded.check_message_integrity(key)
+        return is_signed_with(self._received, key)
 
     @property
     def error_code(self) -> int | None:
@@ -143,7 +136,7 @@ class Message:
         if (unknown := self.get(UNKNOWN_ATTRIBUTES)) is not None:
             data += _pack_attribute(_UNKNOWN_ATTRIBUTES, struct.pack(f"!{len(unknown)}H", *unknown))
         if key is not None:
-            data += _pack_attribute(_MESSAGE_INTEGRITY, codec.message_integrity(data, key))
+            data += _pack_attribute(MESSAGE_INTEGRITY, signature(data, key))
         data += _pack_attribute(_FINGERPRINT, codec.message_fingerprint(data).to_bytes(4, "big"))
         return codec.set_body_length(data, len(data) - codec.HEADER_LENGTH)
 
@@ -161,7 +154,7 @@ class Message:
         # RFC 8489 §14.5: what follows MESSAGE-INTEGRITY is not protected by it, and ignored.
         protected = True
         for kind, value in _attributes(data):
-            if kind == _MESSAGE_INTEGRITY:
+            if kind == MESSAGE_INTEGRITY:
                 protected = False
             elif protected and kind == _UNKNOWN_ATTRIBUTES:
                 attributes[UNKNOWN_ATTRIBUTES] = struct.unpack(f"!{len(value) // 2}H", value[: len(value) // 2 * 2])
@@ -182,7 +175,8 @@ class Message:
             transaction_id=decoded.transaction_id,
             attributes=attributes,
             not_understood=tuple(not_understood),
-            _decoded=decoded,
+            is_signed=not protected,
+            _received=data,
         )
 
 

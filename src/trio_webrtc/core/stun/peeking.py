@@ -12,6 +12,7 @@ _BINDING_REQUEST: Final = b"\x00\x01"
 _ANSWER_BIT: Final = 0x01
 """In the first byte: a success or an error, and not a request or an indication."""
 _USERNAME: Final = 0x0006
+_MESSAGE_INTEGRITY: Final = 0x0008
 _MAX_ATTRIBUTES: Final = 16
 """How far into a message USERNAME is looked for. Checks have it among the first."""
 
@@ -42,5 +43,7 @@ def username_of(data: bytes) -> tuple[str, str] | None:
                 return None
             local, colon, remote = value.decode().partition(":")
             return (local, remote) if colon else None
+        if kind == _MESSAGE_INTEGRITY:  # RFC 8489 §14.5: what follows is ignored
+            return None
         at += (length + 3) & ~3
     return None
