@@ -182,7 +182,7 @@ async def test_what_arrives_for_a_connection_that_has_ended_is_ignored(world: Wo
     async with world.meet() as (caller, callee, _, far):
         taken: list[DatagramSent] = [entry for entry in world.network.log if isinstance(entry, DatagramSent)]
         received = [entry for entry in taken if entry.to[0] in world.left.addresses]
-        via = next(iter(caller._path._ports)).via()
+        via = next(iter(caller._path._holdings.ports)).via()
         await caller.aclose()
         count = len(world.network.log)
         for entry in received:
@@ -199,7 +199,7 @@ async def test_what_arrives_for_a_connection_that_has_ended_is_ignored(world: Wo
 async def test_a_late_check_for_a_way_that_is_gone_is_ignored(world: World, autojump_clock):
     """E8: a socket is lost, and what was read from it before comes a moment later."""
     async with world.meet() as (caller, _, near, far):
-        port = next(port for port in caller._path._ports if port.via() is not caller._core._way[0])
+        port = next(port for port in caller._path._holdings.ports if port.via() is not caller._core._way[0])
         checks = [
             (port.via(), entry.from_, entry.data, None)
             for entry in world.network.log

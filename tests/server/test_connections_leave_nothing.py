@@ -83,7 +83,7 @@ async def fall_silent(round: Round) -> None:
 
 
 async def be_closed_with_half_a_frame_read(round: Round) -> None:
-    (connection,) = round.client._path._connections.values()
+    (connection,) = round.client._path._holdings.connections.values()
     connection._socket.send(b"\x05\x00half of it")
     await trio.sleep(2 * LATENCY)
     await round.peer.aclose()

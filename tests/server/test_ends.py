@@ -325,7 +325,7 @@ async def visit_and_send(
 async def test_what_stands_behind_a_goodbye_in_one_segment_is_ignored(site: Site, autojump_clock, caplog, order: str):
     """A5: the connection ends with the first of several frames that came together; the loop over them goes on."""
     async with open_crowd(site, 4) as crowd, connect(crowd.server, site.add_guest(), "tcp") as joined:
-        (connection,) = joined.client._path._connections.values()
+        (connection,) = joined.client._path._holdings.connections.values()
         send, held = connection._socket.send, bytearray()
 
         def hold_back_until_goodbye(data: bytes) -> int:

@@ -165,7 +165,7 @@ async def test_a_peer_whose_connection_died_without_a_word_under_data_is_answere
         await trio.sleep(1)
         site.network.cut(site.host, guest)
         await trio.sleep(5)
-        assert joined.peer._path._refused is not None, "data waits for room"
+        assert joined.peer._path._sending._refused is not None, "data waits for room"
         check = check_for(joined.client, joined.peer, nominates=True)
         if transport == "tcp":
             socket = await elsewhere.connect_tcp(None, SERVER)

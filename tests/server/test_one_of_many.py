@@ -126,7 +126,7 @@ def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stop_reading(client: PeerConnection) -> None:
     """Have a client read its TCP connection no more, as if its program were stopped."""
-    (connection,) = client._path._connections.values()
+    (connection,) = client._path._holdings.connections.values()
     connection._socket.wait_readable = trio.sleep_forever
 
 
@@ -136,7 +136,7 @@ async def fill(joined: Joined) -> None:
     for _ in range(40):
         joined.far.send_nowait(b"x" * 10_000)
     await trio.sleep(3)
-    (connection,) = joined.peer._path._connections.values()
+    (connection,) = joined.peer._path._holdings.connections.values()
     assert connection._unsent, "the kernel takes no more"
 
 

@@ -76,6 +76,7 @@ class RecordingCore:
         return self._way is not None and self._way[0] == via
 
     def next_timeout(self) -> float | None:
+        self._may_fail("next_timeout")
         return self.timers.earliest()
 
     def close(self, now: float) -> None:

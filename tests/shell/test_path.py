@@ -10,9 +10,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_webrtc.core.contract import Received, split_run
+from trio_webrtc.shell.alarm import MAX_LOOKS_PER_FLUSH, MAX_PATIENCE_PER_FLUSH
 from trio_webrtc.shell.host import HOST_NETWORK
-from trio_webrtc.shell.path import MAX_LOOKS_PER_FLUSH, MAX_PATIENCE_PER_FLUSH, MAX_RUNS_PER_FLUSH, Path, open_path
+from trio_webrtc.shell.path import Path, open_path
 from trio_webrtc.shell.port import Port
+from trio_webrtc.shell.sending import MAX_RUNS_PER_FLUSH
 from trio_webrtc.testing import DatagramSent, SocketClosed, VirtualNetwork
 
 from .recording_core import GOODBYES, RecordingCore
@@ -386,6 +388,14 @@ async def test_after_the_end_no_timer_fires_and_no_packet_leaves(side, autojump_
     assert side.wire == [*GOODBYES, "socket closed"]
 
 
+async def test_what_becomes_the_paths_when_it_has_ended_is_freed_at_once(side, autojump_clock):
+    async with side.open() as path:
+        await path.aclose()
+        late = Stream(has_room=True)
+        path.own(late)
+        assert late.is_closed
+
+
 # Sending.
 
 
@@ -537,8 +547,9 @@ async def test_a_timer_due_at_the_clocks_very_beginning_fires(autojump_clock):
 class Stream:
     """A connection that has room or not, and keeps what it takes."""
 
-    def __init__(self, *, has_room: bool) -> None:
+    def __init__(self, *, has_room: bool, may_wait: bool = False) -> None:
         self.has_room = has_room
+        self.may_wait = may_wait
         self.taken: list[bytes] = []
         self.waiting: list[Path] = []
         self.is_closed = False
@@ -563,6 +574,8 @@ class Stream:
             self.waiting.remove(sender)
 
     async def wait_for_room(self) -> None:
+        if self.may_wait:
+            await trio.sleep_forever()
         raise trio.ClosedResourceError
 
     def close(self) -> None:
@@ -617,6 +630,22 @@ async def test_data_that_wait_for_a_way_that_is_not_used_any_more_are_given_up(s
     full.has_room = True
     path.use_room()
     assert full.taken == []
+
+
+async def test_a_check_that_finds_no_room_keeps_no_data_and_no_goodbyes_waiting(side, autojump_clock):
+    """It is not what the way is kept for; it will be repeated."""
+    full, spare = Stream(has_room=False, may_wait=True), Stream(has_room=True)
+    async with side.open() as path:
+        path.adopt(full)
+        path.adopt(spare)
+        side.core.connect(spare, FAR)
+        side.core.check(full, FAR, b"is lost, for want of room")
+        side.core.say(b"data")
+        path.touched()
+        assert spare.taken == [b"data"]
+        assert full.waiting == []
+        side.core.check(full, FAR, b"is lost as well")
+    assert spare.taken == [b"data", *GOODBYES]
 
 
 async def test_what_waits_for_a_connection_that_is_released_keeps_nothing_waiting(stalled):
