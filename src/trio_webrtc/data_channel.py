@@ -114,7 +114,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
     @property
     def max_message_size(self) -> int | None:
         """The largest message the peer takes, in bytes; None if it set no limit (RFC 8841 §6)."""
-        return self._core.remote_max_message_size or None
+        return self._core.signalling.remote_max_message_size or None
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
                 self._raise_why_closed()
 
     def _check_size(self, value: str | bytes) -> None:
-        limit = self._core.remote_max_message_size
+        limit = self._core.signalling.remote_max_message_size
         if not limit or len(value) * MAX_UTF8_BYTES <= limit:
             return
         size = len(value.encode()) if isinstance(value, str) else len(value)

@@ -463,7 +463,7 @@ class PeerConnection:
     @property
     def remote_certificates(self) -> tuple[bytes, ...]:
         """The peer's certificate chain in DER, its own first; empty before the DTLS handshake."""
-        return self._core.remote_certificates
+        return self._core.stage.remote_certificates
 
     def get_stats(self) -> StatsReport:
         """What has been counted and measured so far: W3C's records, each under its id."""

@@ -187,8 +187,8 @@ def collect(core: PeerCore, now: float) -> StatsReport:
         *_candidates(core, now),
         *(_pair(pair, now) for pair in core.agent.pairs_snapshot()),
     ]
-    if core.remote_certificates:
-        records.append(_certificate(_REMOTE_CERTIFICATE_ID, core.remote_certificates[0], now))
+    if core.stage.remote_certificates:
+        records.append(_certificate(_REMOTE_CERTIFICATE_ID, core.stage.remote_certificates[0], now))
     match core.stage:
         case Secured(association=association):
             records.append(_association(association, now))
@@ -222,7 +222,7 @@ def _transport(core: PeerCore, now: float) -> TransportStats:
         tls_version=None if session is None else session.version,
         selected_candidate_pair_id=None if selected is None else _pair_id(selected),
         local_certificate_id=_LOCAL_CERTIFICATE_ID,
-        remote_certificate_id=_REMOTE_CERTIFICATE_ID if core.remote_certificates else None,
+        remote_certificate_id=_REMOTE_CERTIFICATE_ID if core.stage.remote_certificates else None,
         dropped_datagrams=core.traffic.datagrams_dropped,
     )
 

@@ -398,6 +398,20 @@ def test_a_goodbye_between_dtls_and_sctp_is_close_notify(pair):
     assert goodbyes(first) == [ALERT]
 
 
+def test_a_bug_in_one_goodbye_keeps_no_other_from_being_said(connected, monkeypatch):
+    pair, _, _ = connected
+
+    def break_down(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    pair.a.sent.clear()
+    monkeypatch.setattr(pair.a.core.stage.association, "abort", break_down)
+    with pytest.raises(RuntimeError, match="a bug"):
+        pair.a.core.close(pair.now)
+    pair.drain()
+    assert goodbyes(pair.a) == [ALERT]
+
+
 def test_closing_is_harmless_when_repeated(connected):
     pair, _, _ = connected
     pair.a.core.close(pair.now)
