@@ -1,4 +1,4 @@
-"""One socket: its one reader, its one writer, and whoever waits for room in it.
+"""One socket: its one reader, and whoever waits for room in it.
 
 A port knows nothing of protocols. What it reads it hands to its receiver as one batch: a path, or, where many peers
 share the port, whoever tells them apart.
@@ -15,6 +15,7 @@ from trio_webrtc.core.contract import Address, Received, Transmit, Via
 from trio_webrtc.shell.network import UdpSocket
 from trio_webrtc.shell.reporting import Reporter
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
+from trio_webrtc.shell.waiting_line import Sender, WaitingLine
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -36,13 +37,6 @@ class Receiver(Protocol):
 
     def retire(self, via: Via) -> None:
         """Learn that nothing will come or go by `via` any more."""
-
-
-class Sender(Protocol):
-    """Waits its turn for room in a port."""
-
-    def use_room(self) -> None:
-        """Send what was refused, and what stands behind it. Never waits; when refused again, queues again."""
 
 
 class UdpVia:
@@ -73,12 +67,12 @@ class UdpVia:
             raise
 
     def queue_for_room(self, sender: Sender) -> None:
-        """Have the port's writer call `sender.use_room()` when there is room and it is its turn."""
-        self.port.queue_for_room(sender)
+        """Have `sender.use_room()` called when there is room and it is its turn."""
+        self.port.line.join(sender)
 
     def leave_queue(self, sender: Sender) -> None:
         """Undo `queue_for_room`; harmless if there is nothing to undo."""
-        self.port.leave_queue(sender)
+        self.port.line.leave(sender)
 
     async def wait_for_room(self) -> None:
         """Wait until there is room to send. Any number of tasks may. Cancelling it changes nothing."""
@@ -93,10 +87,9 @@ class Port:
         self.local_address = socket.local_address
         self._receiver: Receiver | None = receiver
         self._vias: dict[str | None, UdpVia] = {}
-        self._queue: dict[Sender, None] = {}
+        self.line = WaitingLine()
+        """Who waits for room."""
         self._writability = trio.Lock()
-        self._nursery: trio.Nursery | None = None
-        self._has_writer = False
         self._loss: OSError | None = None
         self._until_loss = trio.CancelScope()
         host, number = self.local_address
@@ -113,17 +106,13 @@ class Port:
     async def serve(self) -> None:
         """Read, and let those write who wait for room. Ends when the socket is closed or lost."""
         async with UnwrappingNursery() as nursery:
-            self._nursery = nursery
-            self._call_writer()
             try:
-                with self._until_loss:
+                with self.line.served(nursery, self.wait_for_room), self._until_loss:
                     await self._read()
             except trio.ClosedResourceError:
                 pass  # by `close()`
             except OSError as error:
                 self._note_loss(error)
-            finally:
-                self._nursery = None
             nursery.cancel_scope.cancel()
         if self._loss is not None:
             self._retire(self._loss)
@@ -173,41 +162,6 @@ class Port:
             if self._receiver is not None:
                 self._receiver.retire(via)
 
-    def queue_for_room(self, sender: Sender) -> None:
-        """Have the writer call `sender.use_room()` when there is room and it is its turn."""
-        self._queue[sender] = None
-        self._call_writer()
-
-    def leave_queue(self, sender: Sender) -> None:
-        """Forget a sender that waits for room; harmless if it does not."""
-        self._queue.pop(sender, None)
-
-    def _call_writer(self) -> None:
-        if self._queue and self._nursery is not None and not self._has_writer:
-            self._has_writer = True
-            self._nursery.start_soon(self._write)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _write(self) -> None:
-        """The one writer. It exists only while somebody waits for room."""
-        try:
-            while self._queue:
-                await self.wait_for_room()
-                self._give_turns()
-        except trio.ClosedResourceError:
-            pass  # by `close()`, or lost
-        finally:
-            self._has_writer = False
-
-    def _give_turns(self) -> None:
-        """Let senders use the room in turn, until one of them finds that there is no more."""
-        while self._queue:
-            sender = next(iter(self._queue))
-            del self._queue[sender]
-            sender.use_room()
-            if sender in self._queue:  # behind all others now
-                break
-
     async def wait_for_room(self) -> None:
         """Wait until there is room to send. Raises ClosedResourceError when there never will be.
 
@@ -223,5 +177,5 @@ class Port:
     def close(self) -> None:
         """Free the socket. Harmless when it is freed already."""
         self._receiver = None
-        self._queue.clear()
+        self.line.dismiss()
         self.socket.close()

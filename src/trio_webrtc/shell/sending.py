@@ -12,7 +12,7 @@ import trio
 
 from trio_webrtc.core.contract import Address, Transmit, Via
 from trio_webrtc.shell.network import SOCKET_LOST, TOO_LARGE
-from trio_webrtc.shell.port import Sender
+from trio_webrtc.shell.waiting_line import Sender
 
 MAX_RUNS_PER_FLUSH: Final = 16
 """Runs that one flush sends before it lets others go first."""

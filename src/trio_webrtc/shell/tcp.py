@@ -14,8 +14,9 @@ import trio
 from trio_webrtc.core.contract import Received, Transmit
 from trio_webrtc.shell.framing import Deframer, frame_run
 from trio_webrtc.shell.network import TcpSocket, os_error
-from trio_webrtc.shell.port import Receiver, Sender
+from trio_webrtc.shell.port import Receiver
 from trio_webrtc.shell.unwrapping import UnwrappingNursery
+from trio_webrtc.shell.waiting_line import Sender, WaitingLine
 
 MAX_UNSENT: Final = 64 * 1024
 """Bytes that were taken and that the kernel has no room for; with so many, nothing more is taken."""
@@ -48,10 +49,8 @@ class TcpConnection:
         """Why it was lost, if it was, and not ended."""
         self._is_closed = False
         self._until_failure = trio.CancelScope()
-        self._queue: dict[Sender, None] = {}
+        self._line = WaitingLine()
         self._writability = trio.Lock()
-        self._nursery: trio.Nursery | None = None
-        self._has_writer = False
 
     def __repr__(self) -> str:
         (local_host, local_port), (host, port) = self.local_address, self.remote_address
@@ -67,14 +66,11 @@ class TcpConnection:
         when the connection is closed.
         """
         async with UnwrappingNursery() as nursery:
-            self._nursery = nursery
-            self._call_writer()
             try:
-                await self._read(receiver)
+                with self._line.served(nursery, self._write_all):
+                    await self._read(receiver)
             except trio.ClosedResourceError:
                 pass  # by `close()`
-            finally:
-                self._nursery = None
             nursery.cancel_scope.cancel()
         if not self._is_closed:
             receiver.retire(self)
@@ -88,10 +84,13 @@ class TcpConnection:
             await self._hand_on(receiver, self._receive_frames())
 
     async def _wait_readable(self) -> None:
-        if self._failure is None:
-            await self._socket.wait_readable()
-        else:  # though nothing can be sent, what the peer has said before is worth hearing
+        if self._failure is not None:  # though nothing can be sent, what the peer has said before is worth hearing
             await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self._socket.wait_readable()
+        except OSError as error:  # epoll_ctl(2) lacks memory, or may not watch one more descriptor
+            self._lose(error)
 
     def _receive_frames(self) -> list[bytes]:
         """Take what has arrived, as much of it as makes one batch."""
@@ -138,7 +137,7 @@ class TcpConnection:
         taken = 0 if self._unsent else self._give(frames)
         if taken < len(frames):
             self._unsent += frames[taken:]
-            self._call_writer()
+            self._line.call_writer()
         return len(run.data)
 
     def _give(self, data: bytes | bytearray) -> int:
@@ -146,10 +145,14 @@ class TcpConnection:
         try:
             return self._socket.send(data)
         except OSError as error:
-            self._failure = self._note_loss(error)
-            self._unsent.clear()
-            self._until_failure.cancel()
+            self._lose(error)
             raise
+
+    def _lose(self, error: OSError) -> None:
+        """Nothing can be sent any more: have the reader take what there still is, and end."""
+        self._failure = self._note_loss(error)
+        self._unsent.clear()
+        self._until_failure.cancel()
 
     def _note_loss(self, error: OSError) -> OSError:
         if self.loss is None:
@@ -160,9 +163,16 @@ class TcpConnection:
         """Have frames leave until no more bytes than these wait. Raises OSError when the connection is lost."""
         async with self._writability:  # the kernel lets one task at a time wait for a socket
             while len(self._unsent) > at_most:
-                await self._socket.wait_writable()
+                try:
+                    await self._socket.wait_writable()
+                except OSError as error:  # as with reading
+                    self._lose(error)
+                    raise
                 taken = self._give(self._unsent)
                 del self._unsent[:taken]
+
+    async def _write_all(self) -> None:
+        await self._write_until(0)
 
     async def wait_for_room(self) -> None:
         """Wait until there is room to send. Raises ClosedResourceError when there never will be.
@@ -178,36 +188,11 @@ class TcpConnection:
 
     def queue_for_room(self, sender: Sender) -> None:
         """Have `sender.use_room()` called when there is room and it is its turn."""
-        self._queue[sender] = None
-        self._call_writer()
+        self._line.join(sender)
 
     def leave_queue(self, sender: Sender) -> None:
         """Undo `queue_for_room`; harmless if there is nothing to undo."""
-        self._queue.pop(sender, None)
-
-    def _call_writer(self) -> None:
-        if (self._queue or self._unsent) and self._nursery is not None and not self._has_writer:
-            self._has_writer = True
-            self._nursery.start_soon(self._serve_writing)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _serve_writing(self) -> None:
-        """The one writer. It exists only while something waits."""
-        try:
-            while self._queue or self._unsent:
-                await self._write_until(0)
-                self._give_turns()
-        except (OSError, trio.ClosedResourceError):
-            pass  # which is the reader's to tell; or by `close()`
-        finally:
-            self._has_writer = False
-
-    def _give_turns(self) -> None:
-        """Let senders use the room in turn, until there is no more."""
-        while self._queue and len(self._unsent) < MAX_UNSENT:
-            sender = next(iter(self._queue))
-            del self._queue[sender]
-            sender.use_room()
+        self._line.leave(sender)
 
     # The end.
 
@@ -222,7 +207,7 @@ class TcpConnection:
         async with UnwrappingNursery() as nursery:
             nursery.start_soon(self._discard_input)  # at once: a peer that waits for room may not read before it has it
             try:
-                await self._write_until(0)
+                await self._write_all()
                 self._socket.end_sending()
             except (OSError, trio.ClosedResourceError):
                 nursery.cancel_scope.cancel()
@@ -231,7 +216,7 @@ class TcpConnection:
     async def _discard_input(self) -> None:
         try:
             while not self._peer_has_ended and self._failure is None:
-                await self._socket.wait_readable()
+                await self._wait_readable()
                 self._receive_frames()
         except trio.ClosedResourceError:
             pass  # by `close()`
@@ -239,7 +224,7 @@ class TcpConnection:
     def close(self) -> None:
         """Free the connection. With frames that could not leave, it is reset. Harmless when it is closed already."""
         self._is_closed = True
-        self._queue.clear()
+        self._line.dismiss()
         if self._unsent:
             self._unsent.clear()
             self._socket.reset()
