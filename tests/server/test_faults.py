@@ -12,10 +12,11 @@ import pytest
 import trio
 import trio.testing
 
-from trio_webrtc import ListenAddress, open_webrtc_server
+from trio_webrtc import ListenAddress, SocketOptions, open_webrtc_server
 from trio_webrtc.shell.accepting import EXHAUSTED, EXHAUSTION_PAUSE, LISTENER_LOST
 from trio_webrtc.shell.network import PAUSE_FOR_MEMORY, SOCKET_LOST, os_error
 from trio_webrtc.shell.reporting import MAX_REPORTS_AT_ONCE
+from trio_webrtc.testing.virtual_tcp import VirtualTcpSocket
 
 from ..shell.test_accepting import PENDING_ERRORS
 from ..surface.quiescence import nothing_stays_behind
@@ -26,36 +27,39 @@ from .faults import Faults, connected_to, sending_to
 LOCAL = using("127.0.0.1")
 LISTEN = (ListenAddress("udp", "127.0.0.1"), ListenAddress("tcp", "127.0.0.1"))
 
-SEND_ERRORS = (
-    *(
-        "EACCES",
-        "EAFNOSUPPORT",
-        "EADDRNOTAVAIL",
-        "ECONNREFUSED",
-        "ECONNRESET",
-        "EDESTADDRREQ",
-        "EFAULT",
-        "EHOSTUNREACH",
-    ),
-    *("EHOSTUNREACH", "EINTR", "EINVAL", "EIO", "EISCONN", "EMSGSIZE", "ENETDOWN", "ENETUNREACH", "ENOMEM"),
-    *("ENOTCONN", "EOPNOTSUPP", "EPERM", "EPIPE", "EPROTO", "ETIMEDOUT"),
+SENDMSG = (
+    *("EACCES", "EALREADY", "EBADF", "ECONNRESET", "EDESTADDRREQ", "EFAULT", "EINTR", "EINVAL", "EISCONN"),
+    *("EMSGSIZE", "ENOMEM", "ENOTCONN", "ENOTSOCK", "EOPNOTSUPP", "EPIPE"),
 )
-"""What send(2), udp(7) and ip(7) say that sending a datagram may fail with, but for lack of room and of a socket."""
+"""What sendmsg(2) says of itself, send(2) and sendto(2), but for lack of room."""
 
-RECEIVE_ERRORS = (
-    *("ECONNREFUSED", "ECONNRESET", "EFAULT", "EHOSTUNREACH", "EINTR", "EINVAL", "EIO", "ENETDOWN", "ENETUNREACH"),
-    *("ENOBUFS", "ENOMEM", "ENOTCONN", "EPROTO", "ETIMEDOUT", "EMSGSIZE", "ENOPROTOOPT"),
-)
-"""What recv(2), udp(7) and ip(7) say that reading may fail with, but for lack of a datagram and of a socket."""
+RECVMSG = ("EBADF", "ECONNREFUSED", "EFAULT", "EINTR", "EINVAL", "ENOMEM", "ENOTCONN", "ENOTSOCK")
+"""What recvmsg(2) says of itself, recv(2) and recvfrom(2), but for lack of something to read."""
 
-CONNECTION_ERRORS = (
-    *("EBADF", "ECONNREFUSED", "ECONNRESET", "EFAULT", "EHOSTUNREACH", "EINVAL", "ENETDOWN", "ENETUNREACH", "ENOMEM"),
-    *("ENOTCONN", "ENOTSOCK", "EPIPE", "ETIMEDOUT"),
+PENDING = (
+    *("EACCES", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EHOSTDOWN", "EHOSTUNREACH", "EIO", "EISCONN"),
+    *("EMSGSIZE", "ENETDOWN", "ENETRESET", "ENETUNREACH", "ENONET", "ENOPROTOOPT", "EOPNOTSUPP", "EPERM", "EPIPE"),
+    *("EPROTO", "ESOCKTNOSUPPORT", "ETIMEDOUT"),
 )
-"""What send(2), recv(2) and tcp(7) say of a connection, but for lack of room."""
+"""What ip(7), tcp(7), udp(7) and accept(2) say that the network brings about, in whatever call comes next."""
+
+SEND_ERRORS = sorted({*SENDMSG, *PENDING, "EADDRNOTAVAIL", "EAFNOSUPPORT"} - {"EBADF", "ENOTSOCK"})
+"""For datagrams, of which a lost socket is another matter."""
+
+RECEIVE_ERRORS = sorted({*RECVMSG, *PENDING, "ENOBUFS"} - {"EBADF", "ENOTSOCK"})
+
+CONNECTION_ERRORS = sorted({*SENDMSG, *RECVMSG, *PENDING})
 
 GETNAME_ERRORS = ("EBADF", "EFAULT", "EINVAL", "ENOBUFS", "ENOTCONN", "ENOTSOCK")
-SETSOCKOPT_ERRORS = ("EBADF", "EDOM", "EFAULT", "EINVAL", "ENOBUFS", "ENOMEM", "ENOPROTOOPT", "ENOTSOCK", "EPERM")
+"""What getpeername(2) and getsockname(2) say."""
+
+SETSOCKOPT_ERRORS = (
+    *("EBADF", "EFAULT", "EINVAL", "ENOPROTOOPT", "ENOTSOCK"),  # setsockopt(2)
+    *("EACCES", "EDOM", "EISCONN", "ENOBUFS", "ENODEV", "ENOMEM", "EOPNOTSUPP", "EPERM"),  # ip(7), socket(7), POSIX
+)
+
+WAITING_ERRORS = ("ENOMEM", "ENOSPC")
+"""What epoll_ctl(2) says of lack of room."""
 
 
 @pytest.fixture
@@ -87,6 +91,21 @@ def port_of(server, transport: str) -> int:
 def address_of(joined: Joined) -> tuple[str, int]:
     """From where the client of a connection by UDP sends."""
     return joined.client._core.agent.selected_pair.base.address
+
+
+def remote_of(joined: Joined) -> tuple[str, int]:
+    """From where the client of a connection by TCP comes."""
+    return joined.peer._core.agent.selected_pair.remote_address
+
+
+def failing_to_wait(name: str):
+    """Does what a `wait_readable` or `wait_writable` does when the system cannot watch the socket."""
+
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise os_error(getattr(errno, name))
+
+    return fail
 
 
 def lines_about(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
@@ -321,23 +340,50 @@ async def test_without_room_nobody_is_accepted_and_soon_after_it_is_everybody(nu
 
 @pytest.mark.parametrize("call", ["getpeername", "getsockname"])
 @pytest.mark.parametrize("name", GETNAME_ERRORS)
-async def test_a_connection_is_asked_for_no_address_that_it_may_not_have(name, call, faults, quick_clock):
+async def test_a_connection_is_asked_for_no_address_that_it_may_not_have(name, call, faults, quick_clock, caplog):
     """One that was reset at once has none any more."""
     async with open_webrtc_server(*LISTEN) as server, join_by(server, "tcp") as before:
-        with faults.on(port_of(server, "tcp"), call, error=name), trio.fail_after(5):
+        with faults.on(port_of(server, "tcp"), call, error=name) as failed, trio.fail_after(5):
             async with join_by(server, "tcp") as newcomer:
                 await say(newcomer)
         await say(before)
+    assert len(lines_about(caplog, name)) == len(failed) == (call == "getsockname")
 
 
 @pytest.mark.parametrize("name", SETSOCKOPT_ERRORS)
-async def test_an_option_that_cannot_be_set_is_done_without(name, faults):
+async def test_an_option_that_cannot_be_set_is_done_without_and_told_of_once(name, faults, caplog):
     async with open_webrtc_server(*LISTEN) as server, join_by(server, "tcp") as before:
         with faults.on(port_of(server, "tcp"), "setsockopt", error=name) as failed, trio.fail_after(5):
             async with join_by(server, "tcp") as newcomer:
                 await say(newcomer)
-        assert failed
+        assert len(failed) == 1
         await say(before)
+    (line,) = lines_about(caplog, name)
+    assert "cannot set TCP_NODELAY for 127.0.0.1 port" in line
+
+
+@pytest.mark.parametrize("name", SETSOCKOPT_ERRORS)
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_port_that_cannot_have_the_buffers_asked_for_is_opened_and_that_is_told_once(
+    name, transport, monkeypatch, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    whole = socket.socket.setsockopt
+
+    def fail(self: socket.socket, level: int, option: int, value: int) -> None:
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF):
+            raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+        whole(self, level, option, value)
+
+    listen = ListenAddress(transport, "127.0.0.1", options=SocketOptions(receive_buffer=30_000))
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "setsockopt", fail)
+        async with open_webrtc_server(listen) as server:
+            patch.undo()
+            (line,) = lines_about(caplog, name)
+            assert line.startswith(f"a socket does without option {socket.SO_RCVBUF} of level {socket.SOL_SOCKET}")
+            async with join_by(server, transport) as joined:
+                await say(joined)
 
 
 # -- connections -----------------------------------------------------------------------------------------------------
@@ -369,6 +415,53 @@ async def test_a_call_that_fails_on_a_connection_is_that_connections_end(name, c
         await say(other)
         async with join_by(server, "tcp") as newcomer:
             await say(newcomer)
+
+
+@pytest.mark.parametrize("name", WAITING_ERRORS)
+@pytest.mark.parametrize("call", ["wait_readable", "wait_writable"])
+async def test_a_connection_that_cannot_be_waited_for_is_lost_and_no_bug(
+    site: Site, autojump_clock, caplog, name, call
+):
+    """The peer comes back by another one, and whoever is in the scope of the connection goes on."""
+
+    async def run() -> None:
+        async with (
+            site.serve() as server,
+            connect(server, site.add_guest(), "tcp") as other,
+            connect(server, site.add_guest(), "tcp") as joined,
+        ):
+            (opened,) = (socket for socket in site.host.connections if socket.remote_address == remote_of(joined))
+            setattr(opened, call, failing_to_wait(name))
+            await joined.near.send("?")
+            for _ in range(4):
+                await joined.far.send(bytes(200_000))
+            assert await joined.far.receive() == "?"
+            for _ in range(4):
+                assert await joined.near.receive() == bytes(200_000)
+            assert opened not in site.host.connections
+            (line,) = lines_about(caplog, name)
+            assert line.startswith("ICE-TCP: the connection of 10.0.1.2 port ")
+            await say(other)
+            delattr(opened, call)
+
+    with nothing_stays_behind():
+        await run()
+
+
+async def test_a_connection_that_cannot_be_waited_for_from_the_beginning_is_refused_in_one_line(
+    site: Site, autojump_clock, caplog, monkeypatch
+):
+    async with site.serve() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(VirtualTcpSocket, "wait_readable", failing_to_wait("ENOSPC"))
+            await site.add_guest().connect_tcp(None, ("10.0.0.1", 5000))
+            await trio.sleep(1)
+        assert server.get_stats().tcp_connections_refused == {"lost": 1}
+        (record,) = caplog.records
+        assert record.levelno == logging.INFO
+        assert os.strerror(errno.ENOSPC) in record.message
+        async with connect(server, site.add_guest(), "tcp") as joined:
+            await say(joined)
 
 
 # -- on a virtual network, where the sockets are fakes that fail -------------------------------------------------------

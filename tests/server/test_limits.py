@@ -12,7 +12,8 @@ import trio
 from trio_webrtc import Configuration, ListenAddress, ServerLimits, UsageError, WebRtcServer, open_webrtc_server
 from trio_webrtc.core.contract import Received
 from trio_webrtc.shell.admission import MAX_FIRST_FRAME
-from trio_webrtc.shell.framing import frame
+from trio_webrtc.shell.framing import HEADER_LENGTH, frame
+from trio_webrtc.testing.virtual_tcp import VirtualTcpSocket
 
 from ..hostile.test_floods import WHATEVER, bounded
 from ..surface.quiescence import nothing_stays_behind
@@ -147,6 +148,26 @@ async def test_whatever_is_not_a_check_ends_a_connection(site: Site, autojump_cl
         await connect(site.add_guest(), SERVER, saying=saying)
         await trio.sleep(6)
         assert server.get_stats().tcp_connections_refused == {reason: 1}
+
+
+async def test_a_connection_that_waits_for_its_peer_has_not_had_more_read_than_a_check(
+    site: Site, autojump_clock, monkeypatch
+):
+    read: list[int] = []
+    whole = VirtualTcpSocket.receive
+
+    def receive(self: VirtualTcpSocket, *arguments: int) -> bytes | None:
+        data = whole(self, *arguments)
+        read.append(len(data or b"") if self.host is site.host else 0)
+        return data
+
+    monkeypatch.setattr(VirtualTcpSocket, "receive", receive)
+    async with site.serve() as server:
+        saying = frame(check("nobody", b"guessed", random.Random(1))) + bytes(60_000)
+        await connect(site.add_guest(), SERVER, saying=saying)
+        await trio.sleep(0.5)
+        assert server.get_stats().tcp_connections_waiting == 1
+        assert 100 < sum(read) <= HEADER_LENGTH + MAX_FIRST_FRAME
 
 
 @pytest.mark.parametrize("key", [b"guessed", None], ids=["another password", "none"])

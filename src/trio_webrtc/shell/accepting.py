@@ -30,8 +30,9 @@ _T = TypeVar("_T", bound="Accepted")
 LISTENER_LOST: Final = frozenset((errno.EBADF, errno.ENOTSOCK, errno.EINVAL))
 """Errors of accept(2) which say that the listening socket itself is of no use any more."""
 
-EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-"""Errors of accept(2) which say that the process or the system has no room for one more connection now."""
+EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC))
+"""Errors which say that the process or the system has no room for one more connection now: those of accept(2), and of
+epoll_ctl(2) on the way there."""
 
 CONNECTION_LOST: Final = frozenset(
     number

@@ -13,7 +13,7 @@ import trio
 from trio_webrtc.core.contract import Received
 from trio_webrtc.core.stun.peeking import is_binding_request, username_of
 from trio_webrtc.shell.accepting import Guest, RefusedError
-from trio_webrtc.shell.framing import Deframer
+from trio_webrtc.shell.framing import HEADER_LENGTH, Deframer
 from trio_webrtc.shell.listening import TcpPlace
 from trio_webrtc.shell.network import TcpSocket
 from trio_webrtc.shell.reporting import Reporter
@@ -59,7 +59,10 @@ class Admission:
 
         The caller sets a deadline, and frees the socket unless it was handed over.
         """
-        read, frame = await _read_first_frame(socket)
+        try:
+            read, frame = await _read_first_frame(socket)
+        except OSError as error:  # whatever it is, it is no fault of this program's
+            raise trio.BrokenResourceError(str(error)) from error
         via = place.via(socket.local_address[0])
         check = Received(via, socket.remote_address, frame)
         seat = await self._find(check)
@@ -83,16 +86,15 @@ class Admission:
 
 
 async def _read_first_frame(socket: TcpSocket) -> tuple[bytes, bytes]:
-    """All that was read until the first frame was whole, and that frame."""
+    """All that was read until the first frame was whole, and that frame. What comes behind it stays with the system."""
     read = b""
     while True:
-        if (arrived := socket.receive()) is not None:
+        if (arrived := socket.receive(MAX_FIRST_FRAME + HEADER_LENGTH - len(read))) is not None:
             if not arrived:
                 raise RefusedError("ended", "it said nothing, or not enough")
             read += arrived
-            frames = Deframer().feed(read)
-            if frames and len(frames[0]) <= MAX_FIRST_FRAME:
+            if frames := Deframer().feed(read):
                 return read, frames[0]
-            if frames or len(read) > MAX_FIRST_FRAME:
+            if len(read) == MAX_FIRST_FRAME + HEADER_LENGTH:
                 raise RefusedError("not a check", "its first frame is too long for one")
         await socket.wait_readable()

@@ -7,11 +7,14 @@ Outside of here an address is text and a port. A link-local one has the name of 
 
 import errno
 import ipaddress
+import logging
 import socket
 from typing import Any, Final, TypeAlias
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.shell.network import SocketOptions
+
+_logger: Final = logging.getLogger(__name__)
 
 SockAddr: TypeAlias = tuple[Any, ...]
 """An address as the socket module takes and gives it."""
@@ -56,7 +59,10 @@ def try_option(of: socket.socket, level: int, option: int | None, value: int | N
         return False
     try:
         of.setsockopt(level, option, value)
-    except OSError:
+    except OSError as error:
+        has_it = error.errno != errno.ENOPROTOOPT
+        text = "a socket does without option %d of level %d: %s"
+        _logger.log(logging.INFO if has_it else logging.DEBUG, text, option, level, error)
         return False
     return True
 

@@ -117,10 +117,11 @@ class TcpSocket(Protocol):
         `wait_writable` tells when to offer the rest. OSError means that the connection is lost.
         """
 
-    def receive(self) -> bytes | None:
-        """Take what has arrived, up to some size; None if there is nothing now; b"" if the peer has ended its sending.
+    def receive(self, at_most: int = ...) -> bytes | None:
+        """Take what has arrived; None if there is nothing now; b"" if the peer has ended its sending.
 
-        OSError means that the connection is lost.
+        That is no more than `at_most` bytes, or some size that suits the socket. OSError means that the connection is
+        lost.
         """
 
     def end_sending(self) -> None:
@@ -206,7 +207,11 @@ def _numbers(*names: str) -> frozenset[int]:
     return frozenset(number for name in names if (number := getattr(errno, name, None)) is not None)
 
 
-NO_ROOM: Final = _numbers("EAGAIN", "EWOULDBLOCK", "ENOBUFS", "WSAEWOULDBLOCK", "WSAENOBUFS")
+NOT_NOW: Final = _numbers("EAGAIN", "EWOULDBLOCK", "WSAEWOULDBLOCK")
+"""Error numbers which say that a call would have to wait. Python's BlockingIOError has others, too, which do not end
+by waiting: EALREADY, EINPROGRESS."""
+
+NO_ROOM: Final = NOT_NOW | _numbers("ENOBUFS", "WSAENOBUFS")
 """Error numbers of a send which say: try again when there is room."""
 
 PAUSE_FOR_MEMORY: Final = 0.01

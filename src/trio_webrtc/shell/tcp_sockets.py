@@ -5,6 +5,7 @@ What fails for one connection after it was accepted is its own trouble, or none 
 """
 
 import errno
+import logging
 import socket
 import struct
 import sys
@@ -14,7 +15,10 @@ import trio
 
 from trio_webrtc.core.contract import Address
 from trio_webrtc.shell.kernel_sockets import SockAddr, open_socket, sockaddr_of, text_address
-from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, PAUSE_FOR_MEMORY, SocketOptions, os_error
+from trio_webrtc.shell.network import DEFAULT_OPTIONS, NO_ROOM, NOT_NOW, PAUSE_FOR_MEMORY, SocketOptions, os_error
+from trio_webrtc.shell.reporting import Reporter
+
+_logger: Final = logging.getLogger(__name__)
 
 READ_SIZE: Final = 64 * 1024
 """Bytes that one call reads at most."""
@@ -28,33 +32,33 @@ _NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 class KernelTcpSocket:
     """An open TCP connection of the kernel's, which belongs to this object from its making. See `TcpSocket`."""
 
-    def __init__(self, opened: socket.socket, local_address: Address, remote_address: Address) -> None:
+    def __init__(
+        self, opened: socket.socket, local_address: Address, remote_address: Address, reporter: Reporter
+    ) -> None:
         self.local_address = local_address
         self.remote_address = remote_address
         self._socket = opened
+        self._reporter = reporter
         self._lacks_memory = False
-        try:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            pass  # what comes of it is delay, or the connection is lost and will say so itself
+        self._set_option("TCP_NODELAY", socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or what is sent is delayed
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Give the kernel some bytes; say how many it took. See `TcpSocket.send`."""
         try:
             return self._socket.send(data)
-        except BlockingIOError:
-            return 0
         except OSError as error:
-            if error.errno in NO_ROOM:
-                self._lacks_memory = True
-                return 0
-            raise
+            if error.errno not in NO_ROOM:
+                raise
+            self._lacks_memory = error.errno not in NOT_NOW
+            return 0
 
-    def receive(self) -> bytes | None:
+    def receive(self, at_most: int = READ_SIZE) -> bytes | None:
         """Take what has arrived. See `TcpSocket.receive`."""
         try:
-            return self._socket.recv(READ_SIZE)
-        except BlockingIOError:
+            return self._socket.recv(at_most)
+        except OSError as error:
+            if error.errno not in NOT_NOW:
+                raise
             return None
 
     def end_sending(self) -> None:
@@ -83,11 +87,16 @@ class KernelTcpSocket:
 
     def reset(self) -> None:
         """Free the socket without a goodbye."""
+        if self._socket.fileno() != -1:
+            self._set_option("SO_LINGER", socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)  # or it says goodbye
+            _close(self._socket)
+
+    def _set_option(self, name: str, level: int, option: int, value: int | bytes) -> None:
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        except OSError:
-            pass  # closed or lost already
-        _close(self._socket)
+            self._socket.setsockopt(level, option, value)
+        except OSError as error:  # if this means that the connection is lost, it will say so itself
+            host, port = self.remote_address
+            self._reporter.report(name, logging.INFO, f"cannot set {name} for {host} port {port}: {error}")
 
 
 class KernelTcpListener:
@@ -105,6 +114,7 @@ class KernelTcpListener:
         except BaseException:
             self._socket.close()
             raise
+        self._reporter = Reporter(_logger, f"TCP at {self.local_address[0]} port {self.local_address[1]}")
 
     @trio.lowlevel.enable_ki_protection
     async def accept(self) -> KernelTcpSocket:
@@ -115,7 +125,9 @@ class KernelTcpListener:
             _check_open(self._socket)  # it may have been closed in the turn in which we were woken
             try:
                 accepted, remote = self._socket.accept()
-            except BlockingIOError:
+            except OSError as error:
+                if error.errno not in NOT_NOW:
+                    raise
                 continue  # the connection has gone, or another process has it
             return self._welcome(accepted, remote)
 
@@ -124,7 +136,7 @@ class KernelTcpListener:
             accepted.setblocking(False)
             if not remote:  # BSD's way to say that the peer has gone
                 raise os_error(errno.ECONNABORTED)
-            return KernelTcpSocket(accepted, self._local_address_of(accepted), text_address(remote))
+            return KernelTcpSocket(accepted, self._local_address_of(accepted), text_address(remote), self._reporter)
         except BaseException:
             accepted.close()
             raise
@@ -132,7 +144,9 @@ class KernelTcpListener:
     def _local_address_of(self, accepted: socket.socket) -> Address:
         try:
             return text_address(accepted.getsockname())
-        except OSError:
+        except OSError as error:
+            text = f"a connection does not tell at which address it has come: {error}"
+            self._reporter.report("getsockname", logging.INFO, text)
             return self.local_address
 
     def close(self) -> None:
@@ -155,7 +169,8 @@ async def connect(local_host: str | None, remote: Address) -> KernelTcpSocket:
         failure = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if failure:
             raise os_error(failure)
-        return KernelTcpSocket(opened, text_address(opened.getsockname()), remote)
+        reporter = Reporter(_logger, "a connection of ours")
+        return KernelTcpSocket(opened, text_address(opened.getsockname()), remote, reporter)
     except BaseException:
         opened.close()
         raise

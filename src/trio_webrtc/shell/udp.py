@@ -30,6 +30,7 @@ from trio_webrtc.shell.kernel_sockets import (
 from trio_webrtc.shell.network import (
     DEFAULT_OPTIONS,
     NO_ROOM,
+    NOT_NOW,
     PAUSE_FOR_MEMORY,
     SOCKET_LOST,
     Arrival,
@@ -183,13 +184,11 @@ class KernelUdpSocket:
                 self._socket.sendmsg((data,), ancillary, 0, sockaddr)
             else:
                 self._socket.sendto(data, sockaddr)
-        except BlockingIOError:
-            return False
         except OSError as error:
-            if error.errno in NO_ROOM:
-                self._lacks_memory = True
-                return False
-            raise
+            if error.errno not in NO_ROOM:
+                raise
+            self._lacks_memory = error.errno not in NOT_NOW
+            return False
         return True
 
     def receive(self) -> list[Arrival]:
@@ -199,9 +198,9 @@ class KernelUdpSocket:
         for _ in range(MAX_READS_PER_BATCH):
             try:
                 arrival = self._receive_one()
-            except BlockingIOError:
-                break
             except OSError as error:
+                if error.errno in NOT_NOW:
+                    break
                 if error.errno in SOCKET_LOST:
                     raise
                 # Often news of a datagram sent earlier, such as ECONNREFUSED: its sender hears by silence.

@@ -85,12 +85,12 @@ class VirtualTcpSocket:
             self.peer._look_around()
         return len(sent)
 
-    def receive(self) -> bytes | None:
+    def receive(self, at_most: int = READ_SIZE) -> bytes | None:
         """Take what has arrived. See `TcpSocket.receive`."""
         now = trio.current_time()
         if self._closed:
             raise os_error(errno.EBADF)
-        data = self._incoming.take(now)
+        data = self._incoming.take(now, at_most)
         if data:
             self.peer._look_around()
         elif self._lost_at() <= now:
@@ -244,11 +244,11 @@ class _Stream:
         self._advance(now)
         return bool(self._arrivals) and self._arrivals[0][0] <= now and self._arrivals[0][1] is not None
 
-    def take(self, now: float) -> bytes | None:
+    def take(self, now: float, at_most: int) -> bytes | None:
         """Take what has arrived; None if nothing has, nothing if nothing more will."""
         self._advance(now)
         taken: list[bytes] = []
-        room = READ_SIZE
+        room = at_most
         while room > 0 and self._arrivals and self._arrivals[0][0] <= now:
             segment = self._arrivals[0][1]
             if segment is None:
@@ -259,7 +259,7 @@ class _Stream:
                 self._arrivals.appendleft((now, segment[room:]))
             room -= len(taken[-1])
         if taken:
-            self._freed.append((now + self.latency_back, READ_SIZE - room))
+            self._freed.append((now + self.latency_back, at_most - room))
             return b"".join(taken)
         return b"" if self._arrivals and self._arrivals[0][0] <= now else None
 
