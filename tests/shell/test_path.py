@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_webrtc.core.contract import Received, split_run
 from trio_webrtc.shell.alarm import MAX_LOOKS_PER_FLUSH, MAX_PATIENCE_PER_FLUSH
@@ -342,6 +342,17 @@ async def test_closing_the_path_does_not_cancel_the_body(side, autojump_clock):
     assert finished
 
 
+async def test_a_path_whose_scope_is_cancelled_ends_when_its_body_does_and_not_before(side, autojump_clock):
+    with trio.CancelScope() as scope:
+        async with side.open() as path:
+            side.use(path)
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+                side.say(b"last words")
+    assert side.wire == [b"last words", *GOODBYES, "socket closed"]
+
+
 async def test_tasks_of_the_path_are_cancelled_when_it_ends(side, autojump_clock):
     cancelled = []
 
@@ -386,6 +397,21 @@ async def test_after_the_end_no_timer_fires_and_no_packet_leaves(side, autojump_
     await trio.sleep(36_000)
     assert side.core.fired == []
     assert side.wire == [*GOODBYES, "socket closed"]
+
+
+async def test_what_cannot_be_freed_keeps_nothing_else_from_being_freed(side, autojump_clock, caplog):
+    class Stubborn:
+        def close(self):
+            raise ZeroDivisionError("a bug in a belonging")
+
+    with pytest.raises(ZeroDivisionError):
+        async with side.open() as path:
+            path.own(Stubborn())
+            side.use(path)
+            path.own(Stubborn())
+    assert path.freed.is_set()
+    assert side.wire == [*GOODBYES, "socket closed"]
+    assert len(caplog.records) == 1
 
 
 async def test_what_becomes_the_paths_when_it_has_ended_is_freed_at_once(side, autojump_clock):
@@ -735,6 +761,50 @@ async def test_a_bug_is_raised_from_the_peers_scope_and_logged_once(place, side,
     assert side.network.open_sockets == [side.peer]
 
 
+async def test_a_bug_met_by_the_pump_ends_the_path_whatever_the_body_does(side, autojump_clock, caplog):
+    with pytest.raises(ZeroDivisionError, match="next_timeout"):
+        async with side.open() as path:
+            side.use(path)
+            side.core.timers.set("soon", trio.current_time() + 0.1)
+            path.touched()
+            await wait_all_tasks_blocked()
+            side.core.bug_in = "next_timeout"
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            assert path.freed.is_set()
+    assert side.wire == [*GOODBYES, "socket closed"]
+    assert len(caplog.records) == 1
+
+
+async def test_a_bug_in_a_task_of_the_path_ends_the_path_whatever_the_body_does(side, autojump_clock):
+    async def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with side.open() as path:
+            side.use(path)
+            path.start_soon(fail)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            assert path.freed.is_set()
+    assert side.wire == [*GOODBYES, "socket closed"]
+
+
+async def test_a_bug_met_while_a_connection_ends_is_raised_from_the_peers_scope(side, autojump_clock, caplog):
+    async def finish():
+        raise ZeroDivisionError("a bug in a connection")
+
+    connection = Stream(has_room=True)
+    connection.finish = finish
+    with pytest.raises(ZeroDivisionError):
+        async with side.open() as path:
+            path.adopt(connection)
+            await path.aclose()  # whose caller may be somebody else, with other peers to close
+            await path.aclose()
+    assert connection.is_closed
+    assert len(caplog.records) == 1
+
+
 async def test_after_a_bug_the_core_gets_no_more_input(side, autojump_clock, caplog):
     with pytest.raises(ZeroDivisionError):
         async with side.open() as path:
@@ -743,7 +813,7 @@ async def test_after_a_bug_the_core_gets_no_more_input(side, autojump_clock, cap
             path.receive([])
             side.core.bug_in = None
             path.receive([Received(side.port.via(), ("10.0.0.99", 9), b"more", None)])
-            side.say(b"never said while there is a bug")
+            path.tell(side.core.say, b"never said while there is a bug")
             assert side.core.received == []
             assert side.wire == []
             await trio.sleep_forever()
@@ -919,3 +989,32 @@ def test_an_interrupt_inside_the_core_waits_until_the_core_is_left_and_the_goodb
 
     with pytest.raises(KeyboardInterrupt):
         trio.run(main)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_interrupt_while_goodbyes_wait_for_room_does_not_keep_them_from_leaving(is_first):
+    """Trio hands it to the main task as soon as that waits for something, be it under a shield."""
+
+    @trio.lowlevel.enable_ki_protection
+    async def interrupt_and_make_room(host):
+        await trio.sleep(0.1)
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep(0.1)
+        host.blocked = False
+
+    async def main():
+        side = make_side()
+        side.host.blocked = True
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(interrupt_and_make_room, side.host)
+                async with side.open() as path:
+                    side.use(path)
+                    if not is_first:
+                        nursery.start_soon(path.aclose)
+                        await path.freed.wait()
+        finally:
+            assert side.wire == [*GOODBYES, "socket closed"]
+
+    with pytest.RaisesGroup(KeyboardInterrupt):
+        trio.run(main, clock=MockClock(autojump_threshold=0))

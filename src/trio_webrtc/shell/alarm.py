@@ -45,7 +45,7 @@ class Alarm:
         self._is_put_off = True
 
     async def wait(self, due: float) -> None:
-        """Sleep until it rings, which it does at `due` in any case."""
+        """Sleep until it rings: at `due`, if nobody says otherwise."""
         if not self.rings_soon:
             with trio.CancelScope(deadline=due) as self._nap:
                 await self._bed.park()

@@ -5,10 +5,10 @@ breath, by whoever brought it. The path's one task of its own fires the timers. 
 its goodbyes, they leave, and only then the sockets go.
 """
 
-import enum
+import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import ParamSpec, Protocol
 
 import trio
@@ -46,12 +46,6 @@ class PathCore(SendingCore, Protocol):
         """End: drop what is not begun, queue the goodbyes. Harmless when it is over already."""
 
 
-class _End(enum.Enum):
-    NOT_YET = enum.auto()
-    BEGUN = enum.auto()
-    DONE = enum.auto()
-
-
 @scope
 async def open_path(path: "Path") -> AsyncIterator["Path"]:
     """Run a path for the body of an `async with`; the way out of the body is `Path.aclose()`.
@@ -61,7 +55,6 @@ async def open_path(path: "Path") -> AsyncIterator["Path"]:
     async with UnwrappingNursery() as nursery:
         try:
             nursery.start_soon(path.run)
-            # Not `nursery.start()`: that would wait for a cancelled `run()`, which waits for `aclose()`.
             await path.running.wait()
             yield path  # noqa: ASYNC119 - `scope` is a decorator like `asynccontextmanager`
         finally:
@@ -83,13 +76,12 @@ class Path:
         self._core = core
         self._deliver = deliver
         self._close_timeout = close_timeout
-        self._end = _End.NOT_YET
+        self._ending = trio.Event()
         self._bug: Exception | None = None
         self._sending = Sending(core, self)
         self._holdings = Holdings()
         self._alarm = Alarm()
         self._tasks = trio.CancelScope()
-        self._run_task: trio.lowlevel.Task | None = None
         self._nursery: trio.Nursery | None = None
 
     # What the world does.
@@ -130,10 +122,10 @@ class Path:
     @trio.lowlevel.enable_ki_protection
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that belongs to the path: it is cancelled when the path ends. Raises ClosedResourceError."""
-        if self._end is not _End.NOT_YET:
+        if self._ending.is_set():
             raise trio.ClosedResourceError("this path has ended")
         if self._nursery is not None:  # else everything around is cancelled, and so would be the task
-            self._nursery.start_soon(task, *args)
+            self._nursery.start_soon(self._perform, task, *args, name=task)
 
     # What it owns.
 
@@ -157,7 +149,7 @@ class Path:
     @trio.lowlevel.enable_ki_protection
     def own(self, belonging: Belonging) -> None:
         """Have something closed when the path has ended and its goodbyes have left; at once, if it has already."""
-        if self._end is _End.DONE:
+        if self.freed.is_set():
             belonging.close()
         else:
             self._holdings.others.append(belonging)
@@ -170,7 +162,7 @@ class Path:
     @trio.lowlevel.enable_ki_protection
     def release(self, via: Via) -> None:
         """Free an adopted connection before the path's own end. Harmless if there is none, or the end has begun."""
-        if self._end is _End.NOT_YET and self._holdings.release(via) and self._sending.give_up(via):
+        if not self._ending.is_set() and self._holdings.release(via) and self._sending.give_up(via):
             self._alarm.ring_soon()
 
     @trio.lowlevel.enable_ki_protection
@@ -208,7 +200,7 @@ class Path:
 
     def _enter(self, command: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> int:
         """Call, deliver, flush; say how many runs were sent. A bug ends this path, and no other."""
-        if self._end is not _End.NOT_YET or self._bug is not None:
+        if self._ending.is_set():
             return 0
         sent = 0
         try:
@@ -216,7 +208,7 @@ class Path:
             self._deliver()
             sent = self._flush()
             if self._core.closed:
-                self._tasks.cancel()
+                self._say_goodbye()
         except Exception as bug:
             self._fail(bug)
         return sent
@@ -237,18 +229,33 @@ class Path:
         return math.inf if due is None else due
 
     def _fail(self, bug: Exception) -> None:
-        """Have `run()` close the path and raise the bug into this peer's scope."""
+        """End the path, and have `run()` raise the bug into this peer's scope."""
         if self._bug is None:
             self._bug = bug
             _logger.error("a bug ends a peer connection", exc_info=bug)
-        self._tasks.cancel()
+        self._say_goodbye()
 
-    # The path's own tasks.
+    @trio.lowlevel.enable_ki_protection
+    async def _perform(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        with self._guarding():
+            await task(*args)
+
+    @contextlib.contextmanager
+    def _guarding(self) -> Iterator[None]:
+        """Have a bug end this path, and no other; nor keep what has to be done after it from being done."""
+        try:
+            yield
+        except Exception as bug:
+            self._fail(bug)
+
+    # The path's own task.
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Be the path's one task of its own, and the parent of its other tasks. Ends when the path does."""
-        self._run_task = trio.lowlevel.current_task()
+        """Be the path's one task of its own, and the parent of its other tasks. Ends when the path does.
+
+        However that comes about, the path is freed by then.
+        """
         try:
             with self._tasks:
                 async with UnwrappingNursery() as nursery:
@@ -258,11 +265,8 @@ class Path:
                         await self._pump()
                     finally:
                         self._nursery = None
-            await self.aclose()
-            await self._wait_freed()
+                        await self._flush_and_free()  # noqa: ASYNC102 - shields itself
         except trio.Cancelled:  # noqa: ASYNC103 - a bug of ours says more than that it was cancelled
-            # By the scope, which is on its way out as well.
-            await self._wait_freed()  # noqa: ASYNC102 - shields itself, and frees within `close_timeout`
             if self._bug is None:
                 raise
         if self._bug is not None:
@@ -270,9 +274,10 @@ class Path:
 
     async def _pump(self) -> None:
         """Fire timers, whether or not the sockets have room; flush when a flush is due."""
-        while True:
-            await self._alarm.wait(self._due())
-            self._enter(self._fire_timers)
+        with self._guarding():
+            while True:
+                await self._alarm.wait(self._due())
+                self._enter(self._fire_timers)
 
     def _fire_timers(self) -> None:
         now = trio.current_time()
@@ -283,54 +288,43 @@ class Path:
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
-        """End this path: the only place that flushes and frees. The first caller does it; the others wait for it.
+        """End this path, and wait until it has. Whoever else does so, and in whatever task: it ends once.
 
         Takes no longer than `close_timeout`. Cancelling it changes nothing: the goodbyes still leave.
         """
-        if self._end is _End.NOT_YET:
-            self._end = _End.BEGUN
-            self._tasks.cancel()  # its own tasks; never the user's body
-            try:
-                self._close_core()
-                with trio.move_on_after(self._close_timeout, shield=True):
-                    await self._flush_all()
-                    await self._holdings.finish()
-            finally:
-                self._free()
-        elif not self._is_own_task():
-            await self._wait_freed()
-
-    def _close_core(self) -> None:
-        try:
-            self._core.close(trio.current_time())
-            self._deliver()
-        except Exception as bug:
-            self._fail(bug)
-
-    async def _flush_all(self) -> None:
-        try:
-            await self._sending.send_all()
-            await trio.lowlevel.checkpoint()
-        except Exception as bug:
-            self._fail(bug)
-
-    async def _wait_freed(self) -> None:
-        with trio.CancelScope(shield=True):  # bounded: whoever came first frees within `close_timeout`
+        self._say_goodbye()
+        with trio.CancelScope(shield=True):  # bounded: `run()` frees within `close_timeout`
             await self.freed.wait()
 
-    def _free(self) -> None:
-        self._end = _End.DONE
-        self._sending.end()
-        self._holdings.free()
-        self._deliver = _no_command  # or the path and the objects on its surface would keep each other
-        self.freed.set()
+    def _say_goodbye(self) -> None:
+        """Have the core queue its goodbyes, and `run()` send them. From now on nothing enters the core."""
+        if not self._ending.is_set():
+            self._ending.set()
+            self._tasks.cancel()  # its own tasks; never the user's body
+            with self._guarding():
+                self._core.close(trio.current_time())
+                self._deliver()
 
-    def _is_own_task(self) -> bool:
-        """Whether the calling task is `run()`, or a descendant of it."""
-        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None and task is not self._run_task:
-            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
-        return task is not None
+    async def _flush_and_free(self) -> None:
+        """Have the goodbyes leave, then free what it owns: the only place that does.
+
+        In a task of ours, as Trio raises KeyboardInterrupt in the main task even while that waits under a shield.
+        """
+        with trio.CancelScope(shield=True):  # if everything around is cancelled, the body is on its way out as well
+            await self._ending.wait()
+        try:
+            with trio.move_on_after(self._close_timeout, shield=True):
+                with self._guarding():
+                    await self._sending.send_all()
+                with self._guarding():
+                    await self._holdings.finish()
+        finally:
+            with self._guarding():
+                self._sending.end()
+            with self._guarding():
+                self._holdings.free()
+            self._deliver = _no_command  # or the path and the objects on its surface would keep each other
+            self.freed.set()
 
 
 def _no_command() -> None:
