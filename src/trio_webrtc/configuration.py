@@ -4,7 +4,6 @@ The members with W3C's names mean what they mean there (RTCConfiguration); the o
 durations are seconds, all sizes bytes.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from trio_webrtc.core.dtls import Certificate, DtlsSettings
 from trio_webrtc.core.ice import IceSettings
 from trio_webrtc.core.sctp import SctpSettings
 from trio_webrtc.errors import UsageError
+from trio_webrtc.shell.announcing import check_announced_ip
 from trio_webrtc.shell.listening import ListenAddress
 from trio_webrtc.shell.network import Interface, SocketOptions
 
@@ -99,7 +99,8 @@ class Configuration:
     port_range: tuple[int, int] | None = None
     """First and last UDP port to bind to. None: whatever the system gives."""
     announced_hosts: Sequence[str] = ()
-    """Addresses to tell the peer in place of the local ones: those of a one-to-one NAT or a container's host."""
+    """Addresses to tell the peer in place of the local ones of the same family: those of a one-to-one NAT or a
+    container's host. A server announces its own (`ListenAddress`)."""
     resolve_local_names: bool = True
     """Whether to ask the local network for the addresses behind the names (.local, RFC 6762) that browsers signal."""
     ice_credentials: tuple[str, str] | None = None
@@ -161,10 +162,7 @@ class Configuration:
             if not 0 < low <= high < 65536:
                 raise UsageError(f"port_range {self.port_range}: give the first and the last port, from 1 to 65535")
         for host in self.announced_hosts:
-            try:
-                ipaddress.ip_address(host)
-            except ValueError:
-                raise UsageError(f"announced_hosts: {host!r} is not an IP address") from None
+            check_announced_ip(host)
         if self.ice_credentials is not None:
             ufrag, password = self.ice_credentials
             if not (4 <= len(ufrag) <= 256 and 22 <= len(password) <= 256):

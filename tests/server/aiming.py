@@ -63,6 +63,7 @@ async def join(
     *,
     configuration: Configuration | None = None,
     network: Network = HOST_NETWORK,
+    ice_lite: bool | None = None,
 ) -> AsyncIterator[Joined]:
     """Join a server at an address, with one channel, both ends in one scope.
 
@@ -71,7 +72,7 @@ async def join(
     """
     async with (
         open_peer_connection(configuration, network=network) as client,
-        server.open_peer_connection() as peer,
+        server.open_peer_connection(ice_lite=ice_lite) as peer,
     ):
         near = client.create_data_channel("chat")
         await client.set_remote_description(aimed(await answer_to(client, peer), transport, at))

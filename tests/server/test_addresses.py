@@ -250,6 +250,33 @@ async def test_what_is_announced_for_both_families_stands_for_an_address_of_its_
         assert {candidate.host for candidate in await told_by(server, guest)} == set(announced)
 
 
+@pytest.mark.parametrize("transport", BOTH)
+@pytest.mark.parametrize(
+    ("listens_at", "announced"),
+    [("10.0.0.1", "2001:db8::5"), ("fd00::1", "203.0.113.5"), ("0.0.0.0", "2001:db8::5"), ("::", "203.0.113.5")],
+)
+async def test_an_announced_host_of_the_other_family_is_told_and_no_private_address_in_its_place(
+    site: Site, autojump_clock, transport, listens_at, announced
+):
+    """Something between may translate, as between a host's IPv6 and its containers' IPv4."""
+    told = await told_at(site, ListenAddress(transport, listens_at, 6000, announced_hosts=[announced]))
+    assert told == [(transport, announced, 6000)]
+
+
+@pytest.mark.usefixtures("ipv6")
+@pytest.mark.parametrize("transport", BOTH)
+@pytest.mark.parametrize("ice_lite", [True, False], ids=["lite", "full"])
+async def test_a_listen_address_may_be_written_in_any_way(transport, ice_lite):
+    async with open_webrtc_server(ListenAddress(transport, "0:0:0:0:0:0:0:1")) as server:
+        (at,) = server.addresses
+        assert at.host == "::1"
+        with trio.fail_after(5):
+            async with join(
+                server, transport, (at.host, at.port), configuration=using("::1"), ice_lite=ice_lite
+            ) as joined:
+                await say(joined)
+
+
 # -- wildcards answer from where they were asked ------------------------------------------------------------------
 
 
@@ -347,7 +374,19 @@ async def test_sockets_have_the_buffers_that_were_asked_for(require):
         (("udp", "127.0.0.1", 0, [""]), "announced_hosts"),
         (("udp", "127.0.0.1", 0, ["203.0.113.5 9 typ host\r\na=ice-lite"]), "announced_hosts"),
         (("udp", "127.0.0.1", 0, ["host name"]), "announced_hosts"),
-        (("udp", "127.0.0.1", 0, ["0.0.0.0"]), "announced_hosts"),
+        (("udp", "127.0.0.1", 0, ["0.0.0.0"]), "'0.0.0.0' is not the address of one host; give one by which"),
+        (("udp", "::1", 0, ["::"]), "'::' is not the address of one host; give one by which"),
+        (("udp", "127.0.0.1", 0, ["224.0.0.1"]), "not the address of one host; give one by which"),
+        (("udp", "::1", 0, ["ff02::1"]), "not the address of one host; give one by which"),
+        (("udp", "127.0.0.1", 0, ["255.255.255.255"]), "not the address of one host; give one by which"),
+        (("udp", "::1", 0, ["fe80::5%eth0"]), "the zone of 'fe80::5%eth0' .* give 'fe80::5'"),
+        (("udp", "127.0.0.1", 0, ["::ffff:203.0.113.5"]), "give '203.0.113.5'"),
+        (("udp", "127.0.0.1", 0, ["127.0.0.1."]), "no IP address; give one by which"),
+        (("udp", "127.0.0.1", 0, ["127.0.0.256"]), "no IP address; give one by which"),
+        (("udp", "127.0.0.1", 0, ["rtc..example.org"]), "no IP address; give one by which"),
+        (("udp", "127.0.0.1", 0, ["a" * 64 + ".org"]), "no IP address; give one by which"),
+        (("udp", "127.0.0.1", 0, ["a." * 127]), "no IP address; give one by which"),
+        (("udp", "127.0.0.1", 0, [5]), "no IP address; give one by which"),
         (("udp", "127.0.0.1", 0, [None]), "announced_hosts"),
         (("udp", "127.0.0.1", 0, None), "announced_hosts"),
     ],

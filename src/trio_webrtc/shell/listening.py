@@ -3,22 +3,20 @@
 import errno
 import ipaddress
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from trio_webrtc.core.contract import Address, Via
 from trio_webrtc.core.ice import BaseKind
+from trio_webrtc.core.ice.addresses import parse_ip
 from trio_webrtc.errors import UsageError
+from trio_webrtc.shell.announcing import check_announced_host
 from trio_webrtc.shell.gathering import choose_interfaces
 from trio_webrtc.shell.network import Network, SocketOptions, TcpListener, UdpSocket
 from trio_webrtc.shell.port import Port, Receiver
 
 DEFAULT_OPTIONS: Final = SocketOptions()
-
-_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
-"""What a host may be called (RFC 1123 §2.1), and a little more."""
 
 _TAKEN: Final = frozenset((errno.EADDRINUSE, errno.EACCES))
 """Errors of binding after which the next port of a range may do."""
@@ -35,7 +33,9 @@ class ListenAddress:
         host: a local IP address; "0.0.0.0" or "::" for all of them, answered from the one that was asked.
         port: a number, 0 for one that is free, or the first and last of a range, of which the first free one is taken.
         announced_hosts: IP addresses or names by which peers reach this address, where that is not its own: those of a
-            one-to-one NAT or a container's host.
+            one-to-one NAT or a container's host. Peers are told each of them as it stands, addresses of the other
+            family too, since there are translators. A name is for the peer to look up, which this library and Chromium
+            do, but Firefox and others do not, as RFC 8839 §5.1 has it: announce addresses where peers may be any.
         announce_own: whether peers are told the own address besides, after those.
         options: sizes of buffers in bytes, whether "::" leaves IPv4 out, whether other programs may share the port.
     """
@@ -50,7 +50,7 @@ class ListenAddress:
     def __post_init__(self) -> None:
         if self.transport not in ("udp", "tcp"):
             raise UsageError(f'ListenAddress: {self.transport!r} is no transport; write "udp" or "tcp"')
-        if _parse_ip(self.host) is None:
+        if not isinstance(self.host, str) or parse_ip(self.host) is None:
             raise UsageError(f"ListenAddress: {self.host!r} is not an IP address; give one of this host's")
         self._check_port()
         self._check_announced_hosts()
@@ -71,10 +71,7 @@ class ListenAddress:
             raise UsageError(f"announced_hosts is a sequence; write announced_hosts=[{self.announced_hosts!r}]")
         object.__setattr__(self, "announced_hosts", tuple(self.announced_hosts))
         for host in self.announced_hosts:
-            address = _parse_ip(host)
-            is_name = address is None and isinstance(host, str) and _NAME.fullmatch(host) is not None
-            if not is_name and (address is None or address.is_unspecified):
-                raise UsageError(f"announced_hosts: {host!r} is neither an IP address nor a name that peers could use")
+            check_announced_host(host)
 
     @property
     def port_range(self) -> tuple[int, int]:
@@ -89,14 +86,6 @@ class ListenAddress:
     def __str__(self) -> str:
         first, last = self.port_range
         return f"{self.transport} {self.host} port {first}" + (f" to {last}" if last > first else "")
-
-
-def _parse_ip(host: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that `host` is the text of, or None."""
-    try:
-        return ipaddress.ip_address(host) if isinstance(host, str) else None
-    except ValueError:
-        return None
 
 
 def open_udp(network: Network, listen: ListenAddress) -> UdpSocket:
@@ -155,7 +144,7 @@ class UdpPlace:
 
     def bases(self) -> Iterator[LocalBase]:
         """The local addresses at which it can be reached."""
-        for host, announced in _hosts(self.listen, self._network):
+        for host, announced in _hosts(self.listen, self.local_address[0], self._network):
             via = self._port.via(host if self.listen.is_wildcard else None)
             yield LocalBase(via, via.local_address, announced, self.listen.announce_own, BaseKind.UDP)
 
@@ -179,7 +168,7 @@ class TcpPlace:
 
     def bases(self) -> Iterator[LocalBase]:
         """The local addresses at which it can be reached."""
-        for host, announced in _hosts(self.listen, self._network):
+        for host, announced in _hosts(self.listen, self.local_address[0], self._network):
             address = host, self.local_address[1]
             yield LocalBase(self.via(host), address, announced, self.listen.announce_own, BaseKind.TCP_PASSIVE)
 
@@ -192,32 +181,29 @@ class TcpPlace:
         self.listener.close()
 
 
-def _hosts(listen: ListenAddress, network: Network) -> Iterator[tuple[str, Sequence[str]]]:
+def _hosts(listen: ListenAddress, own: str, network: Network) -> Iterator[tuple[str, Sequence[str]]]:
     """The local addresses that a listen address stands for, each with what is announced for it.
 
     On a wildcard, what is announced leads to one of them, and nobody can tell to which: it stands for the first of its
-    family, and a name for the first of all.
+    family. A name stands for the first of all, and so does an address of a family that has no other.
     """
     if not listen.is_wildcard:
-        yield listen.host, listen.announced_hosts
+        yield own, listen.announced_hosts
         return
     wants_ipv4 = ":" not in listen.host or not listen.options.ipv6_only
     wants_ipv6 = ":" in listen.host
-    left = list(listen.announced_hosts)
     for interfaces in choose_interfaces(network.interfaces()):
         hosts = [i.address for i in interfaces if (wants_ipv6 if ":" in i.address else wants_ipv4)]
-        for host in hosts:
-            announced = [name for name in left if _may_stand_for(name, host)]
-            left = [name for name in left if name not in announced]
-            if announced or not listen.announced_hosts or listen.announce_own:
-                yield host, announced
         if hosts:
+            announced: dict[str, list[str]] = {host: [] for host in hosts}
+            for name in listen.announced_hosts:
+                announced[next((host for host in hosts if _may_stand_for(name, host)), hosts[0])].append(name)
+            for host, names in announced.items():
+                if names or not listen.announced_hosts or listen.announce_own:
+                    yield host, names
             return
 
 
 def _may_stand_for(name: str, host: str) -> bool:
     """Whether what is announced may lead to a local address: to one of its own family, or to any if it is a name."""
-    try:
-        return ipaddress.ip_address(name).version == ipaddress.ip_address(host.partition("%")[0]).version
-    except ValueError:
-        return True
+    return parse_ip(name) is None or (":" in name) == (":" in host)

@@ -114,16 +114,15 @@ def test_an_answer_from_another_address_than_the_servers_is_ignored(side):
 def test_announced_addresses_stand_in_for_the_sockets_own(new_world):
     side = new_world().side(controlling=False)
     side.bind("10.0.0.1", 1001, announced=("203.0.113.5", "rtc.example.org", "2001:DB8::5"))
-    side.bind("2001:db8::1", 1002, announced=("2001:DB8::5",))
-    side.bind("192.168.0.1", 1003, announced=("2001:db8::5",))
+    side.bind("192.168.0.1", 1003, announced=("2001:db8::6", "2001:DB8::6"))
     side.drain()
     assert side.candidates == [
         "host 203.0.113.5",
         "host rtc.example.org",
         "host 2001:db8::5",
-        "host 192.168.0.1",
+        "host 2001:db8::6",
     ]
-    assert len({c.priority for c in side.agent.local_candidates[:2]}) == 2
+    assert len({c.priority for c in side.agent.local_candidates[:3]}) == 3
 
 
 def test_a_peer_that_comes_by_an_announced_address_is_met_there(new_world):

@@ -72,18 +72,11 @@ class Base:
         return next((c for c in self.candidates if (c.host, c.port) == seen), None)
 
     def names(self) -> list[str]:
-        """What others are told: what is announced and fits, be it a name or an address of this family, else our own."""
-        own = parse_ip(self.address[0])
-        fitting = []
-        for name in self.announced:
-            ip = parse_ip(name)
-            if ip is None:
-                fitting.append(name)
-            elif own is None or ip.version == own.version:
-                fitting.append(str(ip))
-        if self.beside_own or not fitting:
-            fitting.append(without_scope(self.address[0]))
-        return list(dict.fromkeys(fitting))
+        """What others are told: what is announced, be it a name or an address of whatever family, else our own."""
+        told = [str(parse_ip(name) or name) for name in self.announced]
+        if self.beside_own or not told:
+            told.append(without_scope(self.address[0]))
+        return list(dict.fromkeys(told))
 
 
 class Bases:
