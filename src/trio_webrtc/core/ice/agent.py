@@ -71,7 +71,7 @@ class Agent(Endpoint):
     def remote_candidates(self) -> tuple[Candidate, ...]:
         """All that the peer named in this generation, used or not, and those that its checks came from."""
         in_pairs = (pair.remote for pair in self._current.checklist.pairs)
-        return tuple(dict.fromkeys((*self._current.remote_candidates, *in_pairs)))
+        return tuple(dict.fromkeys((*self._current.pairing.remote_candidates, *in_pairs)))
 
     def pairs_snapshot(self) -> tuple[CandidatePair, ...]:
         """The pairs of this generation, best first, and before them the selected one if it is of the last."""
@@ -89,7 +89,7 @@ class Agent(Endpoint):
             self.pairs_snapshot(),
             silent_for=self._silent_for,
             remote_known=self._current.remote is not None,
-            remote_candidates=len(self._current.remote_candidates),
+            remote_candidates=len(self._current.pairing.remote_candidates),
             stun_error=self._gatherer.last_error,
         )
 
@@ -270,7 +270,7 @@ class Agent(Endpoint):
     def _take_up(self, base: Base, now: float) -> None:
         self._gatherer.add_base(base, now)
         for generation in self._alive():
-            generation.add_base(base)
+            generation.pairing.add_base(base)
 
     def _listens_on(self, via: Via) -> bool:
         return via in self._gatherer.bases

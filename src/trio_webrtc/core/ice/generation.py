@@ -1,20 +1,17 @@
 """One generation: from a pair of credentials to a pair of addresses; what an ICE restart replaces (RFC 8445 §9).
 
-It forms pairs of our bases and the peer's candidates, checks them, checks back where the peer has checked, and comes
-to a choice: its own if we control, else the peer's. What becomes of the choice, and whether the peer stays there, is
-not known here.
+It checks the pairs that `pairing` forms, checks back where the peer has checked, and comes to a choice: its own if we
+control, else the peer's. What becomes of the choice, and whether the peer stays there, is not known here.
 """
 
 import enum
 from collections import deque
 from collections.abc import Iterator
-from typing import Final
 
 from trio_webrtc.core.contract import Address, Received, TimerTable, Via, earliest
-from trio_webrtc.core.ice.addresses import destination, is_usable_remote, parse_ip
 from trio_webrtc.core.ice.answering import PeerCheck
 from trio_webrtc.core.ice.base import Base, BaseKind
-from trio_webrtc.core.ice.candidate import COMPONENT, Candidate, TcpType, remote_reflexive_candidate
+from trio_webrtc.core.ice.candidate import Candidate
 from trio_webrtc.core.ice.checklist import Checklist
 from trio_webrtc.core.ice.checks import Check, Checks, came_back
 from trio_webrtc.core.ice.connecting import Connecting
@@ -23,6 +20,7 @@ from trio_webrtc.core.ice.events import IceEvent
 from trio_webrtc.core.ice.gathering import Gatherer
 from trio_webrtc.core.ice.outbox import Outbox
 from trio_webrtc.core.ice.pair import CandidatePair, PairState
+from trio_webrtc.core.ice.pairing import Pairing
 from trio_webrtc.core.ice.role import Role
 from trio_webrtc.core.ice.settings import IceSettings
 from trio_webrtc.core.stun.message import XOR_MAPPED_ADDRESS, Message, MessageClass, TransactionIds
@@ -41,7 +39,7 @@ class _Timer(enum.Enum):
 
 
 class Generation:
-    """Both sides' credentials, the peer's candidates, the pairs, and the checks under way."""
+    """Both sides' credentials, the pairs, and the checks under way."""
 
     def __init__(
         self,
@@ -56,10 +54,12 @@ class Generation:
     ) -> None:
         self.local = local
         self.remote: Credentials | None = None
-        self.remote_candidates: list[Candidate] = []
         self.remote_ended = False
         """The peer has said that it has no more candidates (RFC 8838 §14)."""
         self.checklist = Checklist(max_pairs=settings.max_pairs)
+        self.pairing = Pairing(
+            self.checklist, gatherer.bases, role, max_remote_candidates=settings.max_remote_candidates
+        )
         self.chosen: CandidatePair | None = None
         """The nominated pair, as long as it is there."""
         self.has_failed = False
@@ -87,11 +87,6 @@ class Generation:
         early, self._early = self._early, {}
         for check in early.values():
             self.on_peer_check(check, now)
-
-    def add_base(self, base: Base) -> None:
-        """Pair a socket with all candidates of the peer."""
-        for remote in self.remote_candidates:
-            self._form_pair(base, remote)
 
     def remove_base(self, via: Via, now: float) -> None:
         """A socket is gone, or a connection; if the chosen pair went with it, all others have another chance."""
@@ -148,18 +143,12 @@ class Generation:
                 yield pair.via
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> bool:
-        """Pair a candidate of the peer with all our sockets; say whether there was room for it.
-
-        What cannot be paired is kept all the same: names, whose owner may check from there, and TCP.
-        """
-        if any(_is_same(candidate, known) for known in self.remote_candidates):
+        """Learn where the peer may be reached; say whether there was room for it."""
+        if self.pairing.knows(candidate):
             return True
-        if len(self.remote_candidates) >= self._settings.max_remote_candidates:
+        if not self.pairing.add_remote(candidate):
             return False
-        self.remote_candidates.append(candidate)
         self._hopeful_since = now
-        for base in self._gatherer.bases:
-            self._form_pair(base, candidate)
         return True
 
     def on_role_switched(self) -> None:
@@ -176,7 +165,7 @@ class Generation:
             self.checklist.look_elsewhere()
             if self.chosen.base.kind is BaseKind.TCP_ACTIVE:
                 # A connection may be dead without a word, and then another one to the same place helps.
-                self._form_pair(self.chosen.base, self.chosen.remote)
+                self.pairing.form(self.chosen.base, self.chosen.remote)
         else:
             self._stop_looking(self.chosen)
 
@@ -201,7 +190,7 @@ class Generation:
             self._remember(check)
             return
         via, from_ = check.received.via, check.received.from_
-        pair = self.checklist.at(via, from_) or self._learn_peer_reflexive(check)
+        pair = self.checklist.at(via, from_) or self.pairing.learn(check)
         if pair is None:
             return
         pair.requests_received += 1
@@ -259,51 +248,6 @@ class Generation:
         self._consider_nomination(now)
         self._run_checks(self.remote, now)
         self._consider_failure(now)
-
-    # Pairs
-
-    def _form_pair(self, base: Base, remote: Candidate) -> None:
-        ip = parse_ip(remote.host)
-        if ip is None or remote.component != COMPONENT or not _may_pair(base, remote):
-            return
-        address = destination(base.address, ip, remote.port) if is_usable_remote(ip, remote.port) else None
-        if address is None:
-            return
-        known = self.checklist.at(base.via, address)
-        if known is None:
-            self._add_pair(base, remote, address, proven=False)
-        elif known.remote.type == "prflx":
-            # RFC 8445 §7.3.1.3: the peer now names, with its true foundation and priority, what it checked from before.
-            known.remote = remote
-            self.checklist.prioritize(controlling=self._role.controlling)
-
-    def _learn_peer_reflexive(self, check: PeerCheck) -> CandidatePair | None:
-        via, from_ = check.received.via, check.received.from_
-        base = self._gatherer.bases.of(via)
-        if base is None:
-            return None
-        # RFC 8445 §7.3.1.3: its foundation is like no other.
-        new = remote_reflexive_candidate(
-            from_,
-            priority=check.priority,
-            foundation=f"prflx:{from_[0]}:{from_[1]}",
-            tcp_type=_OPPOSITES[base.kind],
-        )
-        known = (
-            pair.remote
-            for pair in self.checklist.pairs
-            if pair.remote_address == from_ and pair.remote.transport.lower() == new.transport
-        )
-        return self._add_pair(base, next(known, new), from_, proven=True, connection=None if base.is_udp else via)
-
-    def _add_pair(
-        self, base: Base, remote: Candidate, address: Address, *, proven: bool, connection: Via | None = None
-    ) -> CandidatePair | None:
-        pair = CandidatePair(
-            base=base, local=base.candidates[0], remote=remote, remote_address=address, connection=connection
-        )
-        pair.prioritize(controlling=self._role.controlling)
-        return pair if self.checklist.add(pair, proven=proven) else None
 
     def _is_wanted(self, pair: CandidatePair) -> bool:
         if self.checklist.is_wanted(pair) or self._choice_is_in_doubt:
@@ -476,31 +420,3 @@ class Generation:
             self._timers.set(_Timer.PATIENCE, self._hopeful_since + patience)
         else:
             self.give_up()
-
-
-_OPPOSITES: Final[dict[BaseKind, TcpType | None]] = {
-    BaseKind.UDP: None,
-    BaseKind.TCP_PASSIVE: "active",
-    BaseKind.TCP_ACTIVE: "passive",
-}
-"""What kind of candidate is at the other end (RFC 6544 §6.2)."""
-
-
-def _may_pair(base: Base, remote: Candidate) -> bool:
-    """Whether checks may go from there to there.
-
-    RFC 6544 §6.2: a passive base waits for the peer's checks, so active candidates, which have no port, are left alone.
-    """
-    if base.is_udp:
-        return remote.transport.lower() == "udp"
-    return base.kind is BaseKind.TCP_ACTIVE and remote.transport.lower() == "tcp" and remote.tcptype == "passive"
-
-
-def _is_same(candidate: Candidate, known: Candidate) -> bool:
-    return (candidate.host, candidate.port, candidate.transport.lower(), candidate.component, candidate.tcptype) == (
-        known.host,
-        known.port,
-        known.transport.lower(),
-        known.component,
-        known.tcptype,
-    )
