@@ -447,6 +447,27 @@ async def test_the_rest_of_one_turn_leaves_together(side, autojump_clock):
         assert side.wire[-1] == b"four"
 
 
+async def test_after_a_lone_word_nobody_looks_whether_others_follow(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        await wait_all_tasks_blocked()
+        side.say(b"hello")
+        side.core.bug_in = "poll_transmits"
+        await trio.sleep(1)
+        side.core.bug_in = None
+        assert side.wire == [b"hello"]
+
+
+async def test_an_answer_does_not_wait_though_something_was_said_just_before(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        await wait_all_tasks_blocked()
+        side.say(b"word")
+        path.receive([Received(side.port.via(), side.peer.local_address, b"question")])
+        side.say(b"answer")
+        assert side.wire == [b"word", b"answer"]
+
+
 async def longest_wait(side, path, after_turn=lambda: None):
     """Speak once in every turn of the event loop; tell for how many turns what was said has waited at most."""
     side.use(path)
