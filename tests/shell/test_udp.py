@@ -13,7 +13,7 @@ import trio
 from trio_webrtc.core.contract import split_run
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.kernel_sockets import text_address
-from trio_webrtc.shell.network import SocketOptions
+from trio_webrtc.shell.network import SOCKET_LOST, SocketOptions
 from trio_webrtc.shell.udp import LEAST_COST, MAX_BYTES_PER_BATCH, MAX_READS_PER_BATCH, KernelUdpSocket
 
 
@@ -311,3 +311,15 @@ def test_an_ipv4_address_looks_like_one_whatever_the_kernel_calls_it():
     assert text_address(("::ffff:192.0.2.1", 5, 0, 0)) == ("192.0.2.1", 5)
     assert text_address(("::ffff:0:1", 5, 0, 0)) == ("::ffff:0:1", 5)
     assert text_address(("::1", 5, 0, 0)) == ("::1", 5)
+
+
+async def test_an_interface_that_is_not_there_now_is_no_loss_of_the_socket(require):
+    try:
+        opened = HOST_NETWORK.open_udp(("::", 0))
+    except OSError as error:
+        require(None, f"no IPv6 on this machine: {error}")
+    with pytest.raises(OSError, match="no interface nosuch") as caught:
+        opened.send(("fe80::1%nosuch", 5000), b"?", None, None)
+    opened.close()
+    assert caught.value.errno == errno.ENXIO
+    assert caught.value.errno not in SOCKET_LOST

@@ -101,7 +101,10 @@ def _unscoped(host: str, port: int) -> tuple[str, int, int, int]:
     host, _, scope = host.partition("%")
     if not scope:
         return host, port, 0, 0
-    return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+    try:
+        return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+    except OSError:  # which has no number in it
+        raise OSError(errno.ENXIO, f"there is no interface {scope}") from None
 
 
 def scoped(host: str, interface: int) -> str:

@@ -241,7 +241,7 @@ class KernelUdpSocket:
         else:
             _, packed, _ = _IN_PKTINFO.unpack_from(packet_info)
             local_host = str(ipaddress.IPv4Address(packed))
-        if len(self._known_local_hosts) < MAX_KNOWN_LOCAL_HOSTS:
+        if len(self._known_local_hosts) < MAX_KNOWN_LOCAL_HOSTS and "%" not in local_host:
             self._known_local_hosts[packet_info] = local_host
         return local_host
 
@@ -262,6 +262,8 @@ class KernelUdpSocket:
 
     def _check(self, address: Address) -> SockAddr:
         sockaddr = sockaddr_of(address, self._socket.family, ipv6_only=self._ipv6_only)
+        if "%" in address[0]:
+            return sockaddr  # for now: an interface that goes and comes back has another number
         if len(self._known_addresses) == MAX_KNOWN_ADDRESSES:
             self._known_addresses.clear()
         self._known_addresses[address] = sockaddr
