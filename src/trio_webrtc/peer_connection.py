@@ -46,6 +46,7 @@ from trio_webrtc.errors import CloseReason, ConnectionFailedError, FailureReason
 from trio_webrtc.shell.capture import Capture, open_capture
 from trio_webrtc.shell.connecting import connect
 from trio_webrtc.shell.gathering import GatheringSettings, OwnSockets
+from trio_webrtc.shell.holdings import Belonging
 from trio_webrtc.shell.host import HOST_NETWORK
 from trio_webrtc.shell.mdns import NameResolver
 from trio_webrtc.shell.network import Network
@@ -444,6 +445,7 @@ class PeerConnection:
         assert self._core.close_reason is not None
         return self._core.close_reason
 
+    @_protected
     async def aclose(self) -> None:
         """End the connection as leaving its scope cleanly does; whoever waits on it gets trio.ClosedResourceError.
 
@@ -453,7 +455,7 @@ class PeerConnection:
         try:
             await self._linger()
         finally:
-            await self._path.aclose()
+            await self._hang_up()  # noqa: ASYNC102 - shields itself, for `close_timeout` at most
 
     @property
     def selected_candidate_pair(self) -> CandidatePair | None:
@@ -485,6 +487,19 @@ class PeerConnection:
         if self._core.error is not None:
             raise ConnectionFailedError(str(self._core.error), self._core.error.reason) from self._core.error
         raise ConnectionFailedError("the peer closed the connection before it was up", FailureReason.CLOSED_BY_PEER)
+
+    # -- what its server asks of it ------------------------------------------------------------------------------
+
+    @_protected
+    def _enlist(self, membership: Belonging) -> None:
+        """Answer to one's names from now on, and close the membership at the connection's end."""
+        self._path.own(membership)
+        self._path.touched()  # which delivers the names
+
+    @_protected
+    async def _hang_up(self) -> None:
+        """End the connection without waiting for acknowledgements, within `close_timeout`; cancelled or not."""
+        await self._path.aclose()
 
     # -- the core's news -----------------------------------------------------------------------------------------
 

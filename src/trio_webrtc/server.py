@@ -90,12 +90,12 @@ async def open_webrtc_server(
         raise UsageError('give at least one address to listen at, such as ListenAddress("udp", "0.0.0.0", 5000)')
     server = WebRtcServer(listen_addresses, configuration or Configuration(), limits or ServerLimits(), network)
     async with UnwrappingNursery() as nursery:
+        nursery.start_soon(server._run)
         try:
-            nursery.start_soon(server._serve)
             yield server
             await server.aclose()
         finally:
-            await server._close()  # noqa: ASYNC102 - shields itself, and is bounded by the peers' `close_timeout`
+            server._tasks.cancel()
 
 
 @final
@@ -134,7 +134,6 @@ class WebRtcServer:
         self._places: list[UdpPlace | TcpPlace] = []
         self._tasks = trio.CancelScope()
         self._is_closing = False
-        self._is_freeing = False
         self._freed = trio.Event()
         self._bind(listen_addresses)
 
@@ -202,8 +201,7 @@ class WebRtcServer:
         async with run_peer_connection(configuration, self._network, make_ways) as connection:
             self._check_admissible(configuration, first_contact)  # again: others have had their turns meanwhile
             self._peers[connection] = None
-            connection._path.own(_Membership(self._peers, connection))
-            connection._path.touched()  # which has the switchboard know its names
+            connection._enlist(_Membership(self._peers, connection))
             if first_contact is not None:
                 self._contacts.forget(first_contact.local_ufrag)
                 if first_contact.transport == "udp":
@@ -242,20 +240,28 @@ class WebRtcServer:
                 else:
                     self._places.append(TcpPlace(self._network, listen))
         except BaseException:
-            self._free()
+            self._free_ports()
             raise
 
+    def _free_ports(self) -> None:
+        for place in self._places:
+            place.close()
+
     @_protected
-    async def _serve(self) -> None:
-        """Read and accept, at all places, until the server is closed."""
-        with self._tasks:
-            async with UnwrappingNursery() as nursery:
-                for place in self._places:
-                    nursery.start_soon(self._serve_at, place)
+    async def _run(self) -> None:
+        """Read and accept, at all places, until cancelled; then end, however that came about."""
+        try:
+            with self._tasks:
+                async with UnwrappingNursery() as nursery:
+                    for place in self._places:
+                        nursery.start_soon(self._serve_at, place)
+                    await trio.sleep_forever()
+        finally:
+            await self._hang_up_and_free()  # noqa: ASYNC102 - shields itself, within the peers' `close_timeout`
 
     @_protected
     async def _serve_at(self, place: UdpPlace | TcpPlace) -> None:
-        """Serve there until the server is closed. If the place is lost first, it is told to no peer any more."""
+        """Serve there until cancelled. If the place is lost before, it is told to no peer any more."""
         if isinstance(place, UdpPlace):
             await place.serve()
         else:
@@ -263,9 +269,8 @@ class WebRtcServer:
                 await self._reception.serve(place.listener, partial(self._admission.attend, place))
             except OSError:
                 pass  # which the reception has written down
-        if not self._freed.is_set():
-            self._places.remove(place)
-            place.close()
+        self._places.remove(place)
+        place.close()
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -281,37 +286,25 @@ class WebRtcServer:
         try:
             await self._of_all_peers(PeerConnection.aclose)
         finally:
-            await self._close()  # noqa: ASYNC102 - shields itself
-
-    @_protected
-    async def _close(self) -> None:
-        """Have every peer told, then free the ports: the first caller does it, the others wait for it."""
-        self._is_closing = True
-        with trio.CancelScope(shield=True):  # bounded: every path ends within its `close_timeout`
-            if self._is_freeing:
+            self._tasks.cancel()
+            with trio.CancelScope(shield=True):  # bounded: `_run()` frees within the peers' `close_timeout`
                 await self._freed.wait()
-                return
-            self._is_freeing = True
-            try:
-                await self._of_all_peers(_close_path)
-            finally:
-                self._free()
+
+    async def _hang_up_and_free(self) -> None:
+        """Have every peer told, then free the ports."""
+        self._is_closing = True
+        try:
+            with trio.CancelScope(shield=True):  # bounded: every path ends within its `close_timeout`
+                await self._of_all_peers(PeerConnection._hang_up)
+        finally:
+            self._free_ports()
+            self._contacts.end()
+            self._freed.set()
 
     async def _of_all_peers(self, act: Callable[[PeerConnection], Awaitable[None]]) -> None:
         async with UnwrappingNursery() as nursery:
             for peer in self._peers:
                 nursery.start_soon(act, peer)
-
-    def _free(self) -> None:
-        for place in self._places:
-            place.close()
-        self._tasks.cancel()
-        self._contacts.end()
-        self._freed.set()
-
-
-async def _close_path(peer: PeerConnection) -> None:
-    await peer._path.aclose()
 
 
 @dataclass(frozen=True, slots=True)

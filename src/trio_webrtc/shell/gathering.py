@@ -76,6 +76,7 @@ class OwnSockets:
         self._path = path
         self._core = core
 
+    @trio.lowlevel.enable_ki_protection
     async def gather(self) -> None:
         """Open what there is to open; to be run by the path. See `gather`."""
         await gather(self._path, self._core, self._network, self._settings, self._rng)

@@ -90,6 +90,7 @@ class NameResolver:
                 await self._news.park()
             self._querier.handle_timeout(trio.current_time())
 
+    @trio.lowlevel.enable_ki_protection
     async def _listen(self, member: UdpSocket) -> None:
         try:
             while True:
