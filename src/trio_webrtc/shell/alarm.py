@@ -4,6 +4,7 @@
 messages sent one after the other share packets and system calls, which is most of what they cost.
 """
 
+import math
 from typing import Final
 
 import trio
@@ -22,15 +23,15 @@ class Alarm:
     """Wakes one task."""
 
     def __init__(self) -> None:
-        self.rings_soon = False
-        """Whether it has been asked to, and has not yet."""
+        self._rings_soon = False
         self._is_put_off = False
+        self._gathers_until = -math.inf
         self._bed = trio.lowlevel.ParkingLot()
         self._nap = trio.CancelScope()
 
     def ring_soon(self) -> None:
         """Ring when everybody else has had this turn of the event loop."""
-        self.rings_soon = True
+        self._rings_soon = True
         self._bed.unpark_all()
 
     def ring_at(self, due: float) -> None:
@@ -40,18 +41,30 @@ class Alarm:
         if due < deadline or due > deadline + MAX_EARLINESS:
             self._nap.deadline = due
 
-    def put_off(self) -> None:
-        """If it rings soon, have it do so a little later, but not for ever."""
+    def gather(self) -> None:
+        """What one command has to say was sent: have those that follow soon wait for one another."""
+        self._gathers_until = trio.current_time() + MAX_PATIENCE_PER_FLUSH
+
+    def holds_back(self) -> bool:
+        """Whether the command that has just come waits for others to go with it, until it rings."""
         self._is_put_off = True
+        if not self._rings_soon and trio.current_time() < self._gathers_until:
+            self.ring_soon()
+        return self._rings_soon
+
+    def let_pass(self) -> None:
+        """Have the next command wait for no others, as it may be an answer."""
+        self._gathers_until = -math.inf
 
     async def wait(self, due: float) -> None:
         """Sleep until it rings: at `due`, if nobody says otherwise."""
-        if not self.rings_soon:
+        if not self._rings_soon:
             with trio.CancelScope(deadline=due) as self._nap:
                 await self._bed.park()
-        if self.rings_soon:
+        if self._rings_soon:
             await self._snooze()
-        self.rings_soon = False
+        self._rings_soon = False
+        self.let_pass()
 
     async def _snooze(self) -> None:
         """Wait as long as each turn of the event loop brings another command, but not for many of them."""

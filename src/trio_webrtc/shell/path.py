@@ -14,7 +14,7 @@ from typing import ParamSpec, Protocol
 import trio
 
 from trio_webrtc.core.contract import Received, Via
-from trio_webrtc.shell.alarm import MAX_PATIENCE_PER_FLUSH, Alarm
+from trio_webrtc.shell.alarm import Alarm
 from trio_webrtc.shell.holdings import Belonging, Connection, Holdings
 from trio_webrtc.shell.network import UdpSocket
 from trio_webrtc.shell.port import Port
@@ -81,8 +81,6 @@ class Path:
         self._sending = Sending(core, self)
         self._holdings = Holdings()
         self._alarm = Alarm()
-        self._gathers_until = -math.inf
-        """When a command leaves at once again; one that comes before that waits for others to go with it."""
         self._tasks = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
@@ -91,7 +89,7 @@ class Path:
     @trio.lowlevel.enable_ki_protection
     def receive(self, batch: Sequence[Received]) -> None:
         """Take what a port has read. What goes wrong in here is this peer's trouble alone."""
-        self._gathers_until = -math.inf
+        self._alarm.let_pass()
         self._enter(self._core.receive_datagrams, batch, trio.current_time())
 
     @trio.lowlevel.enable_ki_protection
@@ -113,13 +111,8 @@ class Path:
         What comes of the first command is sent at once. If others follow soon, as from a task that sends one message
         after the other, these share packets and system calls; an answer to what has come meanwhile does not wait.
         """
-        self._alarm.put_off()
-        if self._alarm.rings_soon:
-            return
-        if trio.current_time() < self._gathers_until:
-            self._alarm.ring_soon()
-        elif self._enter(_no_command) > 0:
-            self._gathers_until = trio.current_time() + MAX_PATIENCE_PER_FLUSH
+        if not self._alarm.holds_back() and self._enter(_no_command) > 0:
+            self._alarm.gather()
 
     @trio.lowlevel.enable_ki_protection
     def tell(self, command: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -284,7 +277,6 @@ class Path:
         with self._guarding():
             while True:
                 await self._alarm.wait(self._due())
-                self._gathers_until = -math.inf
                 self._enter(self._fire_timers)
 
     def _fire_timers(self) -> None:
