@@ -1,4 +1,4 @@
-"""Run as a module in a network namespace of its own: servers on IPv6 addresses of several kinds, and clients beside them.
+"""Run as a module in a network namespace of its own: servers at IPv6 addresses of several kinds, and their clients.
 
 Prints what a test wants to see; exits with 77 where the machine does not allow that.
 """

@@ -7,11 +7,19 @@ import socket
 import pytest
 import trio
 
-from trio_webrtc import ListenAddress, SocketOptions, UsageError, open_webrtc_server
+from trio_webrtc import (
+    Configuration,
+    IceSettings,
+    ListenAddress,
+    SocketOptions,
+    UsageError,
+    open_peer_connection,
+    open_webrtc_server,
+)
 from trio_webrtc.shell.host import HOST_NETWORK
 
 from ..surface.quiescence import descriptors, nothing_stays_behind
-from .aiming import join, say, told_by, using
+from .aiming import answer_to, join, say, told_by, using
 from .conftest import Site
 
 UDP = ListenAddress("udp", "127.0.0.1")
@@ -248,6 +256,24 @@ async def test_what_is_announced_for_both_families_stands_for_an_address_of_its_
         ListenAddress("udp", "::", 6000, announced_hosts=announced, options=both)
     ) as server:
         assert {candidate.host for candidate in await told_by(server, guest)} == set(announced)
+
+
+@pytest.mark.parametrize("ice_lite", [True, False], ids=["lite", "full"])
+@pytest.mark.parametrize("preferred", BOTH)
+async def test_peers_that_prefer_udp_come_by_what_the_server_prefers(site: Site, autojump_clock, preferred, ice_lite):
+    """A server behind a proxy for TCP, say, may want to have them there."""
+    configuration = Configuration(ice=IceSettings(preferred_transport=preferred))
+    async with (
+        site.serve(configuration=configuration) as server,
+        open_peer_connection(network=site.add_guest()) as client,
+        server.open_peer_connection(ice_lite=ice_lite) as peer,
+    ):
+        near = client.create_data_channel("chat")
+        await client.set_remote_description(await answer_to(client, peer))
+        await near.wait_open()
+        await trio.sleep(5)
+        assert client.selected_candidate_pair.remote.transport == preferred
+        assert peer.selected_candidate_pair.local.transport == preferred
 
 
 @pytest.mark.parametrize("transport", BOTH)

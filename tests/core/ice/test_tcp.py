@@ -239,10 +239,13 @@ def test_where_udp_is_silent_tcp_takes_its_place_soon(new_world):
     assert lite.agent.selected_pair.remote.transport == "tcp"
 
 
-def test_if_tcp_is_preferred_it_is_taken_though_udp_works(new_world):
-    world = new_world()
-    settings = IceSettings(preferred_transport="tcp")
-    full, lite = world.side(controlling=True, settings=settings), world.lite_side(settings)
+@pytest.mark.parametrize("latency", [0.0, 0.05, 0.15, 0.24])
+@pytest.mark.parametrize("who_prefers_it", ["both", "the full agent", "the lite agent"])
+def test_if_one_side_prefers_tcp_it_is_taken_though_udp_works(new_world, who_prefers_it, latency):
+    world = new_world(latency=latency)
+    prefer_tcp = IceSettings(preferred_transport="tcp")
+    full = world.side(controlling=True, settings=None if who_prefers_it == "the lite agent" else prefer_tcp)
+    lite = world.lite_side(None if who_prefers_it == "the full agent" else prefer_tcp)
     full.bind("10.0.0.1", 1001)
     full.may_connect(ACTIVE_HOST)
     lite.bind(*SERVER)
@@ -251,6 +254,18 @@ def test_if_tcp_is_preferred_it_is_taken_though_udp_works(new_world):
     world.run(1)
     assert full.agent.selected_pair.remote_address == PASSIVE
     assert lite.agent.selected_pair.via == full.agent.selected_pair.via.other_end
+
+
+def test_if_tcp_is_preferred_udp_is_taken_where_no_connection_comes_up(new_world):
+    world = new_world(latency=0.05)
+    full, lite = world.side(controlling=True), world.lite_side(IceSettings(preferred_transport="tcp"))
+    full.bind("10.0.0.1", 1001)
+    full.may_connect(ACTIVE_HOST)
+    lite.bind(*SERVER)
+    lite.listen(*PASSIVE)
+    world.connect_tcp = lambda side, base_via, remote: None
+    world.connect(2)
+    assert full.agent.selected_pair.remote_address == SERVER
 
 
 def test_only_a_few_connections_are_opened_at_once_and_one_every_tick(new_world):

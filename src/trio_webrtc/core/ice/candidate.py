@@ -20,8 +20,12 @@ TcpType: TypeAlias = Literal["active", "passive"]
 TYPE_PREFERENCES: Final = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
 """RFC 8445 §5.1.2.2."""
 
-LESSER_TYPE_PREFERENCES: Final = {"host": 90, "prflx": 80, "srflx": 70, "relay": 0}
-"""Those of the transport that is not preferred, TCP or UDP: below all direct ways by the other (RFC 6544 §4.2)."""
+TCP_BELOW_UDP: Final = {"host": 90, "prflx": 80, "srflx": 70, "relay": 0}
+"""Type preferences of TCP where UDP is preferred: below all direct ways by UDP (RFC 6544 §4.2)."""
+
+UDP_BELOW_TCP: Final = {"host": 60, "prflx": 50, "srflx": 40, "relay": 0}
+"""Those of UDP where TCP is preferred. A pair is worth what the lesser of its candidates is (RFC 8445 §6.1.2.3): these
+are below what a peer that prefers UDP gives its candidates for TCP, so that it is enough if one side prefers TCP."""
 
 _DIRECTION_PREFERENCES: Final = {
     "host": {"active": 6, "passive": 4},
@@ -73,7 +77,8 @@ def candidate_priority(
         # There are three bits less for the preferences among ours: they count down from the top as the others do.
         other = max(local_preference - 65535 + _MAX_OTHER_PREFERENCE, 0)
         local_preference = (_DIRECTION_PREFERENCES[type_][tcp_type] << 13) + other
-    type_preferences = TYPE_PREFERENCES if is_preferred else LESSER_TYPE_PREFERENCES
+    lesser = UDP_BELOW_TCP if tcp_type is None else TCP_BELOW_UDP
+    type_preferences = TYPE_PREFERENCES if is_preferred else lesser
     return (type_preferences[type_] << 24) + (local_preference << 8) + (256 - COMPONENT)
 
 

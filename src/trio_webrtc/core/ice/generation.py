@@ -82,8 +82,7 @@ class Generation:
         """Checking may begin; the peer's checks that came too early are followed now (RFC 8445 §7.3)."""
         self.remote = remote
         self._hopeful_since = now
-        if self._settings.preferred_transport == "udp":
-            self._timers.set(_Timer.CONNECTING, now + self._settings.connection_delay)
+        self._timers.set(_Timer.CONNECTING, now + self._settings.connection_delay)
         early, self._early = self._early, {}
         for check in early.values():
             self.on_peer_check(check, now)
@@ -291,9 +290,8 @@ class Generation:
 
     def _may_connect(self) -> bool:
         """Whether a TCP connection may be opened: a peer that UDP reaches at once is spared them."""
-        if _Timer.CONNECTING in self._timers and any(
-            pair.base.is_udp and pair.state is not PairState.FAILED for pair in self.checklist.pairs
-        ):
+        best = self.checklist.best_possible()
+        if _Timer.CONNECTING in self._timers and best is not None and best.base.is_udp:
             return False
         return self._connecting.has_room
 
@@ -351,13 +349,16 @@ class Generation:
 
     def _consider_nomination(self, now: float) -> None:
         """If the choice is ours: take the best pair at once, another after some patience (RFC 8445 §8.1.1)."""
-        best = self.checklist.best_succeeded()
+        best, better = self.checklist.best_succeeded(), self.checklist.best_possible()
         if not self._role.controlling or self.chosen is not None or best is None or self._checks.is_nominating():
             self._timers.cancel(_Timer.NOMINATION)
-        elif best is self.checklist.best_possible():
+        elif better is None or better is best:
             self._nominate_best(now)
         else:
-            self._timers.set_if_off(_Timer.NOMINATION, now + self._settings.nomination_patience)
+            patience = self._settings.nomination_patience
+            if not better.base.is_udp:
+                patience += best.round_trip_time or 0.0  # for the connection, which has to be opened first
+            self._timers.set_if_off(_Timer.NOMINATION, now + patience)
 
     def _nominate_best(self, now: float) -> None:
         best = self.checklist.best_succeeded()

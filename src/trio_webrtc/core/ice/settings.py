@@ -26,7 +26,8 @@ class IceSettings:
     )
     """A STUN server is asked at 0, 0.5 and 1.5 s, and given up after 3 s."""
     nomination_patience: float = 0.2
-    """How long the controlling agent waits for a better pair once one has succeeded."""
+    """How long the controlling agent waits for a better pair once one has succeeded; for one by TCP a round trip more,
+    which its connection takes."""
     patience: float = 15.0
     """No failure is declared before this time: the peer's checks may yet come from where none was expected, even when
     every pair has failed and no further candidate is to come (RFC 8863; shorter than the 39.5 s it recommends)."""
@@ -47,9 +48,11 @@ class IceSettings:
     """How often the NAT bindings of server-reflexive candidates are refreshed until a pair is in use: Tr, RFC 8445
     §5.1.1.4 and §11."""
     preferred_transport: Literal["udp", "tcp"] = "udp"
-    """Whose candidates have the higher priorities (RFC 6544 §4.2)."""
+    """Whose candidates have the higher priorities (RFC 6544 §4.2). It is enough if one side, such as a server, prefers
+    TCP: pairs by TCP then come before those by UDP. Which of them is used is for the controlling agent to say; this
+    library's takes the best pair that has shown to work, and waits for a better one as `nomination_patience` says."""
     connection_delay: float = 0.25
-    """How long the ways that need no TCP connection are given first, if there are any and UDP is preferred."""
+    """How long the ways that need no TCP connection are given first, if the best of all pairs is one of them."""
     connection_timeout: float = 10.0
     """After so long the opening of a TCP connection counts as failed."""
     connection_retry: float = 1.0
