@@ -197,7 +197,8 @@ class WebRtcServer:
         configuration = configuration or self._configuration
         configuration = replace(configuration, ice_lite=ice_lite is None or ice_lite)
         self._check_admissible(configuration, first_contact)
-        make_ways = partial(SharedPorts, self._switchboard, self._places, first_contact is not None)
+        is_strangers = first_contact is not None
+        make_ways = partial(SharedPorts, self._switchboard, self._places, is_strangers, self._contacts.take_leave)
         async with run_peer_connection(configuration, self._network, make_ways) as connection:
             self._check_admissible(configuration, first_contact)  # again: others have had their turns meanwhile
             self._peers[connection] = None

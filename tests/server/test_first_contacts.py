@@ -7,12 +7,13 @@ import re
 import pytest
 import trio
 
-from trio_webrtc import Certificate, ServerLimits
+from trio_webrtc import Certificate, Configuration, PeerConnection, ServerLimits, WebRtcServer, first_contact
 from trio_webrtc.core.contract import Received
+from trio_webrtc.first_contact import FORMER_NAME_LIFETIME, LONGEST_SILENCE
 
 from .aiming import say
-from .conftest import PORT, Site, connect
-from .strangers import check
+from .conftest import PORT, Site, agree, connect
+from .strangers import check, name_of
 
 SERVER = ("10.0.0.1", PORT)
 
@@ -50,6 +51,97 @@ async def test_one_name_from_many_addresses_is_one_contact(site: Site, autojump_
         assert server.get_stats().first_contacts_dropped == 0
         with trio.move_on_after(10):
             pytest.fail(f"one more: {await server.unknown_ufrags.receive()}")
+
+
+async def names_that_knock(server: WebRtcServer, seconds: float = 1) -> list[str]:
+    """Who is announced within a while."""
+    names = []
+    with trio.move_on_after(seconds):
+        async for contact in server.unknown_ufrags:
+            names.append(contact.local_ufrag)
+    return names
+
+
+async def test_who_does_not_repeat_its_check_is_gone_and_who_does_stays(site: Site, autojump_clock):
+    """Nobody reads for a while; who reads then wants to hear of those who are still there, in the order of coming."""
+    async with site.serve(limits=ServerLimits(max_unknown_ufrags=3)) as server:
+        knock(site, ["patient", "dead1", "dead2", "too many"])
+        for name in ("patient", "late1", "late2"):  # a peer pauses for 16 s at most
+            await trio.sleep(LONGEST_SILENCE * 0.4)
+            knock(site, ["patient", name])
+        await trio.sleep(0.1)
+        assert server.get_stats().first_contacts_dropped == 2, "there was room for late2 only when the dead had gone"
+        assert await names_that_knock(server) == ["patient", "late2"]
+        knock(site, ["dead1"])
+        await trio.sleep(LONGEST_SILENCE + 1)
+        assert await names_that_knock(server) == []
+
+
+async def test_an_hour_of_the_dead_leaves_room_for_the_living(site: Site, autojump_clock):
+    async with site.serve(limits=ServerLimits(max_unknown_ufrags=4)) as server:
+        for hour in range(3):
+            knock(site, [f"dead{number}" for number in range(4)])
+            await trio.sleep(3600)
+            knock(site, [f"newcomer{hour}"])
+            assert await names_that_knock(server) == [f"newcomer{hour}"]
+        assert server.get_stats().first_contacts_dropped == 0
+
+
+def knock_late(server: WebRtcServer, peer: PeerConnection, name: str) -> None:
+    """A check for a name arrives from the address of a connected peer."""
+    via, address = peer._core._way
+    late = check(name, b"whatever it was", random.Random(1))
+    server._switchboard.receive([Received(via, address, late)])
+
+
+async def test_late_checks_by_the_name_of_before_a_restart_are_no_first_contacts(site: Site, autojump_clock):
+    """They were under way when the first one by the new name arrived."""
+    async with site.serve() as server, connect(server, site.add_guest()) as joined:
+        former = name_of(joined.peer)
+        joined.client.restart_ice()
+        await agree(joined.client, joined.peer, "udp")
+        await trio.sleep(1)
+        assert former not in server.get_stats().ufrags
+        knock_late(server, joined.peer, former)
+        assert server.get_stats().checks_for_unknown_ufrags == 1
+        assert await names_that_knock(server) == []
+
+
+@pytest.mark.parametrize("way_out", ["goodbye", "own", "silence"])
+async def test_checks_of_a_peer_that_has_not_heard_our_goodbye_are_no_first_contacts(
+    site: Site, autojump_clock, way_out: str
+):
+    """For a while; then the name may be chosen by somebody else."""
+    guest = site.add_guest()
+    async with site.serve() as server, connect(server, site.add_guest()) as bystander:
+        async with connect(server, guest) as joined:
+            former = name_of(joined.peer)
+            match way_out:
+                case "goodbye":
+                    await joined.client.aclose()
+                case "own":
+                    await joined.peer.aclose()
+                case _:
+                    site.network.cut(guest, site.host)
+            await joined.peer.wait_closed()
+        for _ in range(6):
+            knock_late(server, bystander.peer, former)
+            assert await names_that_knock(server, FORMER_NAME_LIFETIME / 7) == []
+        await trio.sleep(FORMER_NAME_LIFETIME)
+        knock_late(server, bystander.peer, former)
+        assert await names_that_knock(server) == [former]
+
+
+async def test_the_names_of_those_who_have_left_are_bounded(site: Site, autojump_clock, monkeypatch):
+    monkeypatch.setattr(first_contact, "MAX_FORMER_NAMES", 3)
+    async with site.serve() as server, connect(server, site.add_guest()) as bystander:
+        for number in range(5):
+            configuration = Configuration(ice_credentials=(f"name{number}", "x" * 22))
+            async with server.open_peer_connection(configuration):
+                pass
+        for number in range(5):
+            knock_late(server, bystander.peer, f"name{number}")
+        assert await names_that_knock(server) == ["name0", "name1"]
 
 
 async def test_a_reader_that_has_closed_the_contacts_is_told_so_and_the_server_goes_on(site: Site, autojump_clock):

@@ -1,6 +1,6 @@
 """The ways to the world of a peer that shares a server's ports with others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -23,6 +23,7 @@ class SharedPorts:
         switchboard: Switchboard,
         places: Sequence[UdpPlace | TcpPlace],
         is_strangers: bool,
+        on_former_name: Callable[[str], None],
         path: Path,
         core: PeerCore,
     ) -> None:
@@ -30,8 +31,9 @@ class SharedPorts:
         self.seat.is_strangers = is_strangers
         if is_strangers:
             core.limit_amplification()
-        path.own(self.seat)
+        path.own(self)
         self._places = places
+        self._on_former_name = on_former_name
         self._path = path
         self._core = core
 
@@ -55,5 +57,14 @@ class SharedPorts:
         self._path.tell(self._core.end_of_local_bases, trio.current_time())
 
     def know(self, credentials: Sequence[Credentials]) -> None:
-        """The peer may ask for this one by these names from now on."""
+        """The peer may ask for this one by these names from now on, and by no others."""
+        names = {known.ufrag for known in credentials}
+        for former in self.seat.credentials:
+            if former.ufrag not in names:
+                self._on_former_name(former.ufrag)
         self.seat.know(credentials)
+
+    def close(self) -> None:
+        """Leave: what comes from now on is for nobody."""
+        self.know(())
+        self.seat.close()
