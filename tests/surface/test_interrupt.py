@@ -3,6 +3,8 @@
 import gc
 import random
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,13 +23,38 @@ LIFE = 0.03
 
 @contextmanager
 def alarms_interrupt() -> Iterator[None]:
-    """Make Ctrl-C of an alarm, at whatever instruction the program is by then."""
+    """Make Ctrl-C of an alarm, at whatever instruction the program is by then.
+
+    Python drops what is raised in callbacks of the garbage collector, of which Hypothesis has one. Who presses Ctrl-C
+    in vain presses it again.
+    """
+    report_unraisable = sys.unraisablehook
+
+    def press_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+        else:
+            report_unraisable(dropped)
+
     before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sys.unraisablehook = press_again
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = report_unraisable
+
+
+def test_a_ctrl_c_that_python_drops_is_pressed_again():
+    def drop(phase: str, _: object) -> None:
+        gc.callbacks.remove(drop)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), alarms_interrupt():
+        gc.callbacks.append(drop)
+        gc.collect()
+        time.sleep(5)
 
 
 async def live(world: World, seconds: float) -> None:
