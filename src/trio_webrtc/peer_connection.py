@@ -32,6 +32,7 @@ from trio_webrtc.core.ice import (
     LocalCandidateGathered,
 )
 from trio_webrtc.core.jsep import Kind, Which
+from trio_webrtc.core.mdns import is_local_name
 from trio_webrtc.core.peer import (
     ConnectionState,
     ConnectionStateChanged,
@@ -48,6 +49,7 @@ from trio_webrtc.shell.connecting import connect
 from trio_webrtc.shell.gathering import GatheringSettings, OwnSockets
 from trio_webrtc.shell.holdings import Belonging
 from trio_webrtc.shell.host import HOST_NETWORK
+from trio_webrtc.shell.lookups import NameLookups
 from trio_webrtc.shell.mdns import NameResolver
 from trio_webrtc.shell.network import Network
 from trio_webrtc.shell.path import Path, open_path
@@ -173,7 +175,8 @@ class PeerConnection:
         self._ways = make_ways(self._path, self._core)
         self._is_gathering = False
         self._has_refused = False
-        self._names = NameResolver(network, configuration.interface_filter, self._resolved)
+        self._local_names = NameResolver(network, configuration.interface_filter, self._resolved)
+        self._lookups = NameLookups(network, self._resolved)
         self._channels: dict[Channel, DataChannel] = {}
         self._arriving, self.incoming_data_channels = trio.open_memory_channel[DataChannel](
             configuration.max_incoming_channels
@@ -341,9 +344,12 @@ class PeerConnection:
             await self._news.park()
 
     def _resolve(self, name: str) -> None:
-        is_wanted = self._configuration.resolve_local_names and not self._core.closed
-        if is_wanted and self._names.ask(name):
-            self._path.start_soon(self._names.run)
+        """Find out the address behind a name of the peer's. A lite agent has no use for it: the peer comes to it."""
+        is_local = is_local_name(name)
+        asks = self._configuration.resolve_local_names if is_local else self._configuration.resolve_names
+        resolver = self._local_names if is_local else self._lookups
+        if asks and not self._configuration.ice_lite and not self._core.closed and resolver.ask(name):
+            self._path.start_soon(resolver.run)
 
     def _resolved(self, name: str, host: str) -> None:
         self._path.tell(self._core.resolve_name, name, host, trio.current_time())

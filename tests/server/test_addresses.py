@@ -19,7 +19,7 @@ from trio_webrtc import (
 from trio_webrtc.shell.host import HOST_NETWORK
 
 from ..surface.quiescence import descriptors, nothing_stays_behind
-from .aiming import answer_to, join, say, told_by, using
+from .aiming import answer_to, candidates_in, join, say, told_by, using
 from .conftest import Site
 
 UDP = ListenAddress("udp", "127.0.0.1")
@@ -227,11 +227,38 @@ async def test_what_is_announced_for_a_wildcard_is_told_once(site: Site, autojum
     assert told == [("udp", "203.0.113.5", 6000), *(own if announce_own else [])]
 
 
-async def test_a_name_that_is_announced_leads_peers_to_the_server(site: Site, autojump_clock):
-    """As in `webrtc.example.org`, which the peer looks up (RFC 8839 §5.1)."""
-    async with site.serve(ListenAddress("tcp", "10.0.0.1", 6000, announced_hosts=["webrtc.example.org"])) as server:
-        (told,) = await told_by(server, site.add_guest())
-        assert told.host == "webrtc.example.org"
+@pytest.mark.parametrize("transport", BOTH)
+@pytest.mark.parametrize("ice_lite", [True, False], ids=["lite", "full"])
+async def test_a_name_that_is_announced_leads_peers_to_the_server(make_site, autojump_clock, transport, ice_lite):
+    """As in `webrtc.example.org`, which the peer looks up: as Chromium does, and RFC 8839 §5.1 does not have it."""
+    site = make_site()
+    host = site.network.add_host("10.0.0.2", name="webrtc.example.org")
+    listen = ListenAddress(transport, "10.0.0.2", 6000, announced_hosts=["webrtc.example.org"])
+    async with (
+        Site(site.network, host, []).serve(listen) as server,
+        open_peer_connection(network=site.add_guest()) as client,
+        server.open_peer_connection(ice_lite=ice_lite) as peer,
+    ):
+        near = client.create_data_channel("chat")
+        answer = await answer_to(client, peer)
+        assert [told[:3] for told in candidates_in(answer)] == [(transport, "webrtc.example.org", 6000)]
+        await client.set_remote_description(answer)
+        with trio.fail_after(2):
+            await near.wait_open()
+
+
+@pytest.mark.parametrize("transport", BOTH)
+async def test_this_hosts_resolver_is_asked_for_a_name(transport):
+    listen = ListenAddress(transport, "127.0.0.1", announced_hosts=["localhost"])
+    async with (
+        open_webrtc_server(listen) as server,
+        open_peer_connection(using("127.0.0.1")) as client,
+        server.open_peer_connection() as peer,
+    ):
+        near = client.create_data_channel("chat")
+        await client.set_remote_description(await answer_to(client, peer))
+        with trio.fail_after(5):
+            await near.wait_open()
 
 
 @pytest.mark.parametrize("own", [("10.0.0.2", "fd00::2"), ("fd00::2", "10.0.0.2")], ids=" before ".join)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from trio_webrtc.core import ice, jsep, mdns
+from trio_webrtc.core.ice.addresses import parse_ip
 from trio_webrtc.errors import InvalidDescriptionError, UsageError
 
 
@@ -27,7 +28,7 @@ class NegotiationNeeded:
 
 @dataclass(frozen=True, slots=True)
 class NameFound:
-    """The peer has a candidate with a name of the local network, whose address `resolve_name()` wants to know."""
+    """The peer has a candidate with a name in the place of its address, which `resolve_name()` wants to know."""
 
     name: str
 
@@ -276,7 +277,7 @@ class Signalling:
         if line not in self._added_candidates:
             self._added_candidates.add(line)
             self._agent.add_remote_candidate(candidate, now)
-            if mdns.is_local_name(candidate.host):
+            if parse_ip(candidate.host) is None:
                 self._named_candidates.append(candidate)
                 self._events.append(NameFound(candidate.host))
 
