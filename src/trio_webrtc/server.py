@@ -126,9 +126,7 @@ class WebRtcServer:
                 max_connections_per_address=limits.max_connections_per_address,
             ),
         )
-        self._admission = Admission(
-            self._switchboard, self._on_stranger, max_connections_per_peer=limits.max_connections_per_peer
-        )
+        self._admission = Admission(self._switchboard, max_connections_per_peer=limits.max_connections_per_peer)
         self._contacts = FirstContacts(limits.max_unknown_ufrags)
         self._peers: dict[PeerConnection, None] = {}
         self._places: list[UdpPlace | TcpPlace] = []

@@ -173,8 +173,8 @@ async def wait_until_all_have_left(site: Site, server: WebRtcServer, guest: Virt
     assert (stats.tcp_connections, stats.tcp_connections_waiting) == (0, 0)
     assert len(site.host.open_sockets) == 2
     board = server._switchboard
-    books = board._seats, board._by_ufrag, board._by_address, board._awaited, server._peers, server._contacts._waiting
-    assert not any(books)
+    books = board._seats, board._by_ufrag, board._by_prefix, board._places.owners, board._places._of, board._awaited
+    assert not any((*books, server._peers, server._contacts._waiting))
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)

@@ -189,7 +189,7 @@ async def test_a_password_that_a_stranger_has_chosen_takes_nobodys_address_away(
                 began = trio.current_time()
                 await say(joined, f"{number}")
                 assert trio.current_time() - began < 0.2
-                assert server._switchboard._by_address[via, address].path is joined.peer._path
+                assert server._switchboard._places.owners[via, address].path is joined.peer._path
             assert server.get_stats().checks_for_unknown_ufrags == 1
             assert server.get_stats().peers == 2
         nursery.cancel_scope.cancel()

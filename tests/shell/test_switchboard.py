@@ -44,6 +44,12 @@ class FakePeer:
     def tell(self, command, *args) -> None:
         command(*args)
 
+    def ask(self, question, *args):
+        return question(*args)
+
+    def authenticates(self, datagram: bytes) -> bool:
+        return Message.decode(datagram).is_signed_with(self.credentials.key)
+
     def is_validated(self, via: Via, address: Address) -> bool:
         return (via, address) in self.validated
 
@@ -80,7 +86,7 @@ def board(strangers: list[Stranger]) -> Switchboard:
 def seat(board: Switchboard, number: int) -> FakePeer:
     peer = FakePeer(number)
     peer.seat = board.seat(peer, peer)
-    peer.seat.know([peer.credentials])
+    peer.seat.know([peer.credentials.ufrag])
     return peer
 
 
@@ -112,6 +118,18 @@ async def test_a_check_with_a_wrong_password_wins_no_address(board):
     assert not board.addresses
 
 
+async def test_a_check_with_a_wrong_password_troubles_nobody_unless_it_comes_from_the_peers_own_address(board):
+    """Who knows no more than a name can ask for it from everywhere, as often as he likes."""
+    peer = seat(board, 1)
+    forged = peer.check(key=b"guessed")
+    receive(board, forged * 50, segment_size=len(forged))
+    assert peer.heard == []
+    assert board.counters.wrong_passwords == 50
+    receive(board, peer.check())
+    receive(board, forged)
+    assert peer.heard == [peer.check(), forged], "which refuses it, and knows how often"
+
+
 async def test_an_authenticated_check_moves_an_address_to_its_new_owner(board):
     before, after = seat(board, 1), seat(board, 2)
     receive(board, before.check())
@@ -139,6 +157,19 @@ async def test_an_answer_finds_who_asked_and_proves_the_address(board):
     assert one.heard == []
 
 
+async def test_both_of_two_who_drew_the_same_prefix_hear_their_answers(board):
+    """Until one of them leaves."""
+    one, other = seat(board, 1), FakePeer(2)
+    other.transaction_prefix = one.transaction_prefix
+    other.seat = board.seat(other, other)
+    receive(board, other.answer())
+    assert other.heard == [other.answer()]
+    assert one.heard == [other.answer()], "it asked for nothing, and counts it"
+    one.seat.close()
+    receive(board, other.answer(), OTHER)
+    assert (len(one.heard), len(other.heard)) == (1, 2)
+
+
 async def test_a_check_for_nobody_is_a_strangers(board, strangers):
     seat(board, 1)
     receive(board, FakePeer(3).check())
@@ -160,7 +191,7 @@ async def test_whoever_leaves_is_found_no_more(board):
 async def test_new_names_take_the_place_of_the_old_ones(board, strangers):
     peer = seat(board, 1)
     before, peer.credentials = peer.credentials, Credentials("fresh", "0123456789012345678901")
-    peer.seat.know([peer.credentials])
+    peer.seat.know([peer.credentials.ufrag])
     assert board.ufrags == ("fresh",)
     receive(board, peer.check())
     peer.credentials = before
@@ -207,13 +238,13 @@ def test_nobody_ever_hears_what_comes_from_anothers_address(moves):
     peers = [FakePeer(number) for number in range(4)]
     for peer in peers:
         peer.seat = board.seat(peer, peer)
-        peer.seat.know([peer.credentials])
+        peer.seat.know([peer.credentials.ufrag])
     owners: dict[int, FakePeer] = {}
     rng = random.Random(1)
     for port, number, act in moves:
         address, peer = ("10.0.0.1", port), peers[number]
         if act <= 2:
-            board.rename(peer.seat, peer.seat.credentials)
+            board.rename(peer.seat, peer.seat.ufrags)
             _deliver(board, peer.check(), address)
             owners[port] = peer
         elif act == 3:

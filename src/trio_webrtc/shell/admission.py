@@ -5,7 +5,6 @@ deadline; from then on to that peer's path, with which it ends.
 """
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -45,11 +44,8 @@ class _Admitted(TcpConnection):
 class Admission:
     """Shows accepted connections to their peers' paths."""
 
-    def __init__(
-        self, switchboard: Switchboard, on_stranger: Callable[[Stranger], None], *, max_connections_per_peer: int
-    ) -> None:
+    def __init__(self, switchboard: Switchboard, *, max_connections_per_peer: int) -> None:
         self._switchboard = switchboard
-        self._on_stranger = on_stranger
         self._max_connections_per_peer = max_connections_per_peer
         self._reporter = Reporter(_logger, "ICE-TCP")
 
@@ -80,8 +76,7 @@ class Admission:
         if username is None:
             raise RefusedError("not a check", "its first frame is something else")
         if self._switchboard.seat_of(username[0]) is None:
-            self._switchboard.counters.unknown_ufrags += 1
-            self._on_stranger(Stranger(*username, check))
+            self._switchboard.announce(Stranger(*username, check))
         return await self._switchboard.wait_for(username[0])
 
 

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import ParamSpec, Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import trio
 
@@ -24,6 +24,7 @@ from trio_webrtc.shell.unwrapping import UnwrappingNursery
 
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class PathCore(SendingCore, Protocol):
@@ -118,6 +119,17 @@ class Path:
     def tell(self, command: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call a command of the core that never raises; deliver and send what comes of it. Never waits."""
         self._enter(command, *args, **kwargs)
+
+    @trio.lowlevel.enable_ki_protection
+    def ask(self, question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        """Ask the core something that changes nothing in it. None: the path has ended, or the question has ended it."""
+        answer = None
+        if not self._ending.is_set():
+            try:
+                answer = question(*args, **kwargs)
+            except Exception as bug:
+                self._fail(bug)
+        return answer
 
     @trio.lowlevel.enable_ki_protection
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:

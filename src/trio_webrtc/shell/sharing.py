@@ -27,8 +27,7 @@ class SharedPorts:
         path: Path,
         core: PeerCore,
     ) -> None:
-        self.seat: Seat = switchboard.seat(path, core)
-        self.seat.is_strangers = is_strangers
+        self.seat: Seat = switchboard.seat(path, core, is_strangers=is_strangers)
         if is_strangers:
             core.limit_amplification()
         path.own(self)
@@ -58,11 +57,11 @@ class SharedPorts:
 
     def know(self, credentials: Sequence[Credentials]) -> None:
         """The peer may ask for this one by these names from now on, and by no others."""
-        names = {known.ufrag for known in credentials}
-        for former in self.seat.credentials:
-            if former.ufrag not in names:
-                self._on_former_name(former.ufrag)
-        self.seat.know(credentials)
+        ufrags = [known.ufrag for known in credentials]
+        for former in self.seat.ufrags:
+            if former not in ufrags:
+                self._on_former_name(former)
+        self.seat.know(ufrags)
 
     def close(self) -> None:
         """Leave: what comes from now on is for nobody."""

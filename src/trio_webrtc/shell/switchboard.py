@@ -4,7 +4,8 @@ A check names whom it is for (the USERNAME of RFC 8445 §7.2.2), an answer whose
 transaction ids with a prefix of their own), and all else comes from an address whose owner is known, because an
 authenticated check or answer came from there. An authenticated check also moves an address to a new owner.
 
-Whatever fits nowhere is counted and dropped: a flood of junk costs a lookup or two a datagram.
+Whatever fits nowhere is counted and dropped: a flood of junk costs a lookup or two a datagram, and one of checks that
+name somebody an HMAC.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +14,9 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from trio_webrtc.core.contract import Address, MalformedPacketError, Received, Via, split_run
-from trio_webrtc.core.ice import Credentials
-from trio_webrtc.core.stun import Message
+from trio_webrtc.core.contract import Address, Received, Via, split_run
 from trio_webrtc.core.stun.peeking import answered_transaction, is_binding_request, username_of
+from trio_webrtc.shell.address_book import AddressBook, Place
 from trio_webrtc.shell.path import Path
 
 
@@ -35,6 +35,9 @@ class SeatedCore(Protocol):
     def transaction_prefix(self) -> bytes:
         """What the ids of its STUN requests begin with."""
 
+    def authenticates(self, datagram: bytes) -> bool:
+        """Whether this is a check that knows one of its passwords."""
+
     def is_validated(self, via: Via, address: Address) -> bool:
         """Whether the peer has proved itself from there."""
 
@@ -51,33 +54,42 @@ class Counters:
 
     unknown_ufrags: int = 0
     """Checks for a name that nobody has."""
+    wrong_passwords: int = 0
+    """Checks for somebody that prove nothing, and did not come from that peer's address."""
     unknown_addresses: int = 0
     """Everything else that came from where nobody is known, junk for the most part."""
 
 
 class Seat:
-    """One peer's place at a switchboard, until it is closed."""
+    """One peer's place at a switchboard, until it is closed.
 
-    def __init__(self, switchboard: "Switchboard", path: Path, core: SeatedCore) -> None:
+    Args:
+        switchboard: Where it is.
+        path: The peer's, by whose guard its core is asked, so that a bug in one core is nobody else's.
+        core: The peer's.
+        is_strangers: Whether the peer has chosen the password itself. It proves nothing then, and takes away nobody's
+            address.
+    """
+
+    def __init__(self, switchboard: "Switchboard", path: Path, core: SeatedCore, *, is_strangers: bool) -> None:
         self.path = path
         self.core = core
-        self.is_strangers = False
-        """Whether the peer has chosen the password itself. It proves nothing then, and takes nobody's address away."""
-        self.credentials: Sequence[Credentials] = ()
-        self.addresses: dict[tuple[Via, Address], None] = {}
+        self.is_strangers = is_strangers
+        self.prefix = core.transaction_prefix
+        self.ufrags: Sequence[str] = ()
         self._switchboard = switchboard
 
-    def know(self, credentials: Sequence[Credentials]) -> None:
+    def know(self, ufrags: Sequence[str]) -> None:
         """From now on the peer may ask for this one by these names, and by no others."""
-        self._switchboard.rename(self, credentials)
+        self._switchboard.rename(self, ufrags)
 
     def authenticates(self, datagram: bytes) -> bool:
         """Whether this is a check that knows one of our passwords."""
-        try:
-            check = Message.decode(datagram)
-        except MalformedPacketError:
-            return False
-        return any(check.is_signed_with(own.key) for own in self.credentials)
+        return self.path.ask(self.core.authenticates, datagram) is True
+
+    def is_validated(self, place: Place) -> bool:
+        """Whether the peer has proved itself from there, as far as our core remembers."""
+        return self.path.ask(self.core.is_validated, *place) is True
 
     def close(self) -> None:
         """Leave: what comes from now on is for nobody. Harmless when repeated."""
@@ -91,9 +103,10 @@ class Switchboard:
         self.counters = Counters()
         self._on_stranger = on_stranger
         self._seats: dict[Seat, None] = {}
-        self._by_prefix: dict[bytes, Seat] = {}
+        self._by_prefix: dict[bytes, tuple[Seat, ...]] = {}
+        """Nearly always one seat each; but two peers that draw the same four bytes are both to hear their answers."""
         self._by_ufrag: dict[str, Seat] = {}
-        self._by_address: dict[tuple[Via, Address], Seat] = {}
+        self._places: AddressBook[Seat] = AddressBook()
         self._awaited: dict[str, trio.lowlevel.ParkingLot] = {}
 
     @property
@@ -104,15 +117,15 @@ class Switchboard:
     @property
     def addresses(self) -> Sequence[Address]:
         """The peers' addresses, each as often as there are ways to it."""
-        return tuple(address for _, address in self._by_address)
+        return tuple(address for _, address in self._places.owners)
 
     # Who is there.
 
-    def seat(self, path: Path, core: SeatedCore) -> Seat:
+    def seat(self, path: Path, core: SeatedCore, *, is_strangers: bool = False) -> Seat:
         """Give a peer a place. It is reached when it has said by which names it may be asked for."""
-        seat = Seat(self, path, core)
+        seat = Seat(self, path, core, is_strangers=is_strangers)
         self._seats[seat] = None
-        self._by_prefix.setdefault(core.transaction_prefix, seat)
+        self._by_prefix[seat.prefix] = (*self._by_prefix.get(seat.prefix, ()), seat)
         return seat
 
     def seat_of(self, ufrag: str) -> Seat | None:
@@ -131,26 +144,33 @@ class Switchboard:
                     del self._awaited[ufrag]
         return seat
 
-    def rename(self, seat: Seat, credentials: Sequence[Credentials]) -> None:
+    def announce(self, stranger: Stranger) -> None:
+        """Tell of a check for a name that nobody has."""
+        self.counters.unknown_ufrags += 1
+        self._on_stranger(stranger)
+
+    def rename(self, seat: Seat, ufrags: Sequence[str]) -> None:
         """See `Seat.know`."""
-        for known in seat.credentials:
-            if self._by_ufrag.get(known.ufrag) is seat:
-                del self._by_ufrag[known.ufrag]
-        seat.credentials = tuple(credentials)
-        for new in credentials:
-            self._by_ufrag.setdefault(new.ufrag, seat)
-            if (awaited := self._awaited.get(new.ufrag)) is not None:
+        for known in seat.ufrags:
+            if self._by_ufrag.get(known) is seat:
+                del self._by_ufrag[known]
+        seat.ufrags = tuple(ufrags)
+        for new in ufrags:
+            self._by_ufrag.setdefault(new, seat)
+            if (awaited := self._awaited.get(new)) is not None:
                 awaited.unpark_all()
 
     def remove(self, seat: Seat) -> None:
         """See `Seat.close`."""
+        if seat not in self._seats:
+            return
+        del self._seats[seat]
         self.rename(seat, ())
-        for key in seat.addresses:
-            del self._by_address[key]
-        seat.addresses.clear()
-        self._seats.pop(seat, None)
-        if self._by_prefix.get(seat.core.transaction_prefix) is seat:
-            del self._by_prefix[seat.core.transaction_prefix]
+        for place in self._places.of(seat):
+            self._places.remove(place)
+        others = tuple(other for other in self._by_prefix.pop(seat.prefix) if other is not seat)
+        if others:
+            self._by_prefix[seat.prefix] = others
 
     # What arrives.
 
@@ -158,20 +178,20 @@ class Switchboard:
     def receive(self, batch: Sequence[Received]) -> None:
         """Give everybody what is theirs, in the order in which it came. Never waits."""
         deliveries: dict[Seat, list[Received]] = {}
+        owners = self._places.owners
         for received in batch:
             via, from_, data, segment_size = received
-            owner = self._by_address.get((via, from_))
+            owner = owners.get((via, from_))
             if owner is not None and not _may_be_stun(data, segment_size):
                 deliveries.setdefault(owner, []).append(received)
                 continue
             for datagram in split_run(data, segment_size):
                 one = received if segment_size is None else Received(via, from_, datagram)
-                seat = self._find(one, self._by_address.get((via, from_)))
-                if seat is not None:
+                for seat in self._find(one, owners.get((via, from_))):
                     deliveries.setdefault(seat, []).append(one)
         for seat, theirs in deliveries.items():
             seat.path.receive(theirs)
-            self._learn_addresses(seat, theirs)
+            self._learn_places(seat, theirs)
 
     @trio.lowlevel.enable_ki_protection
     def retire(self, via: Via) -> None:
@@ -179,52 +199,59 @@ class Switchboard:
         for seat in list(self._seats):
             seat.path.retire(via)
 
-    def _find(self, received: Received, owner: Seat | None) -> Seat | None:
+    def _find(self, received: Received, owner: Seat | None) -> tuple[Seat, ...]:
         """Whom a datagram is for, judged by what it says, and else by where it comes from."""
         data = received.data
         if is_binding_request(data):
-            return self._find_by_username(received, owner)
-        transaction_id = answered_transaction(data) if data and data[0] <= 3 else None
-        seat = owner if transaction_id is None else self._by_prefix.get(transaction_id[:4], owner)
-        if seat is None:
+            username = username_of(data)
+            if username is not None:
+                return self._find_by_name(username, received, owner)
+        elif data and data[0] <= 3:
+            transaction_id = answered_transaction(data)
+            if transaction_id is not None and (askers := self._by_prefix.get(transaction_id[:4])) is not None:
+                return askers
+        if owner is None:
             self.counters.unknown_addresses += 1
-        return seat
+            return ()
+        return (owner,)  # who counts it, or tells the sender what is wrong with it
 
-    def _find_by_username(self, received: Received, owner: Seat | None) -> Seat | None:
-        username = username_of(received.data)
-        if username is None:
-            self.counters.unknown_addresses += owner is None
-            return owner  # who counts it, or tells the sender what is wrong with it
+    def _find_by_name(self, username: tuple[str, str], received: Received, owner: Seat | None) -> tuple[Seat, ...]:
+        """Whom a check is for. From elsewhere than its peer's own address it is to know the password.
+
+        So whoever knows a name and no more is done with here, and does not reach the peer that has it. Departs from RFC
+        8489 §9.1.3 like `Endpoint`, and for the same reason.
+        """
         seat = self._by_ufrag.get(username[0])
         if seat is None:
-            self.counters.unknown_ufrags += 1
-            self._on_stranger(Stranger(*username, received))
-        elif seat is not owner and (owner is None or not seat.is_strangers) and seat.authenticates(received.data):
-            self._move((received.via, received.from_), seat)
-        return seat
+            self.announce(Stranger(*username, received))
+            return ()
+        if seat is not owner:
+            if not seat.authenticates(received.data):
+                self.counters.wrong_passwords += 1
+                return ()
+            if owner is None or not seat.is_strangers:
+                self._move((received.via, received.from_), owner, seat)
+        return (seat,)
 
     # Whose addresses are whose.
 
-    def _move(self, key: tuple[Via, Address], seat: Seat) -> None:
+    def _move(self, place: Place, before: Seat | None, seat: Seat) -> None:
         """An authenticated check came from there: it is this peer's address now."""
-        before = self._by_address.get(key)
-        self._by_address[key] = seat
-        seat.addresses[key] = None
-        if before is not None and before is not seat:
-            del before.addresses[key]
-            before.path.tell(before.core.forget_address, *key, trio.current_time())
+        self._places.assign(place, seat)
+        if before is not None:
+            before.path.tell(before.core.forget_address, *place, trio.current_time())
 
-    def _learn_addresses(self, seat: Seat, batch: Sequence[Received]) -> None:
+    def _learn_places(self, seat: Seat, batch: Sequence[Received]) -> None:
         """An answer may have proved an address; and what is proved no more is forgotten."""
         spoken_from = {(via, from_) for via, from_, data, _ in batch if data and data[0] <= 3}
         if not spoken_from or seat not in self._seats:
             return
-        for key in spoken_from:
-            if key not in self._by_address and seat.core.is_validated(*key):
-                self._by_address[key] = seat
-                seat.addresses[key] = None
-        for key in [known for known in seat.addresses if not seat.core.is_validated(*known)]:
-            del seat.addresses[key], self._by_address[key]
+        for place in spoken_from:
+            if place not in self._places.owners and seat.is_validated(place):
+                self._places.assign(place, seat)
+        for place in self._places.of(seat):
+            if not seat.is_validated(place):
+                self._places.remove(place)
 
 
 def _may_be_stun(data: bytes, segment_size: int | None) -> bool:

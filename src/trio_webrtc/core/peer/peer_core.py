@@ -222,6 +222,10 @@ class PeerCore:
         """What the ids of our STUN requests begin with: four bytes."""
         return self.agent.transaction_prefix
 
+    def authenticates(self, datagram: bytes) -> bool:
+        """Whether this is a check that knows one of our passwords. It changes nothing."""
+        return self.agent.authenticates(datagram)
+
     def limit_amplification(self) -> None:
         """Take no check for a proof that the peer is where it comes from: it has chosen the password itself.
 
