@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -194,3 +195,22 @@ async def test_a_connect_that_is_cancelled_while_nobody_answers_leaves_no_descri
     for client in clients:
         client.close()
     deaf.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    # Those of connect(2), EINPROGRESS apart, and of ip(7).
+    [
+        *("EACCES", "EADDRINUSE", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EAGAIN", "EALREADY", "EBADF", "ECONNREFUSED"),
+        *("EFAULT", "EHOSTUNREACH", "EINTR", "EINVAL", "EISCONN", "ENETUNREACH", "ENOBUFS", "ENOMEM", "ENOTSOCK"),
+        *("EPERM", "EPROTOTYPE", "ETIMEDOUT"),
+    ],
+)
+async def test_whatever_connecting_fails_with_is_said_and_nothing_stays_open(listener, monkeypatch, name):
+    number = getattr(errno, name)
+    made = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: made.append(self) or fail_with(number)())
+    with trio.fail_after(5), pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
+        await HOST_NETWORK.connect_tcp(None, listener.local_address)
+    assert caught.value.errno == number
+    assert [opened.fileno() for opened in made] == [-1]

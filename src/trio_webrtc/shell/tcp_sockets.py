@@ -26,6 +26,9 @@ READ_SIZE: Final = 64 * 1024
 BACKLOG: Final = 1024
 """Connections that wait to be accepted, if the kernel's own limit allows so many."""
 
+_CONNECTING: Final = frozenset((errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)))
+"""Errors of connect(2) which say that it goes on by itself."""
+
 _NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
@@ -163,8 +166,9 @@ async def connect(local_host: str | None, remote: Address) -> KernelTcpSocket:
             opened.bind(sockaddr_of((local_host, 0), opened.family))
         try:
             opened.connect(sockaddr_of(remote, opened.family))
-        except BlockingIOError:
-            pass
+        except OSError as error:
+            if error.errno not in _CONNECTING:
+                raise
         await trio.lowlevel.wait_writable(opened)
         failure = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if failure:
