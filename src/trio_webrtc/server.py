@@ -160,6 +160,7 @@ class WebRtcServer:
             tcp_connections_refused=dict(self._reception.stats.refused),
             checks_for_unknown_ufrags=self._switchboard.counters.unknown_ufrags,
             first_contacts_dropped=self._contacts.dropped,
+            checks_with_wrong_passwords=self._switchboard.counters.wrong_passwords,
             datagrams_from_unknown_addresses=self._switchboard.counters.unknown_addresses,
         )
 

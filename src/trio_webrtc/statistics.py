@@ -168,6 +168,8 @@ class WebRtcServerStats:
     checks_for_unknown_ufrags: int
     first_contacts_dropped: int
     """Checks for unknown names that found the queue of first contacts full, and those for names that are none."""
+    checks_with_wrong_passwords: int
+    """Those for a peer's name, from elsewhere than that peer's own address. Nobody answers them."""
     datagrams_from_unknown_addresses: int
     """Junk for the most part."""
 

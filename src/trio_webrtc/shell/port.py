@@ -8,6 +8,7 @@ import errno
 import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -86,7 +87,8 @@ class Port:
         self.socket = socket
         self.local_address = socket.local_address
         self._receiver: Receiver | None = receiver
-        self._vias: dict[str | None, UdpVia] = {}
+        self._vias: WeakValueDictionary[str | None, UdpVia] = WeakValueDictionary()
+        """Those that somebody uses: strangers choose by which they come, and whole prefixes may lead here."""
         self.line = WaitingLine()
         """Who waits for room."""
         self._writability = trio.Lock()

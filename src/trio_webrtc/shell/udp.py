@@ -47,7 +47,7 @@ MAX_READS_PER_BATCH: Final = 64
 MAX_BYTES_PER_BATCH: Final = 256 * 1024
 """Bytes read, before they are worked on."""
 
-LEAST_COST: Final = 512
+LEAST_COST: Final = 1024
 """Bytes that every datagram of a run counts for in this, however short: it is to be worked on all the same."""
 
 SOCKET_BUFFER: Final = 2 * 1024 * 1024
