@@ -144,6 +144,25 @@ async def test_tabs_by_udp_and_tcp_echo_renegotiate_and_restart_ice(browser: Bro
     assert (stats.peers, stats.ufrags, stats.remote_addresses, stats.tcp_connections) == (0, (), (), 0)
 
 
+@pytest.mark.parametrize("preferred", TRANSPORTS)
+async def test_a_tab_that_may_choose_comes_by_what_the_server_prefers(browser: Browser, tmp_path: Path, preferred: str):
+    configuration = Configuration(ice=IceSettings(preferred_transport=preferred))
+    async with (
+        open_tabs(browser, tmp_path, 1) as ((visitor,), _),
+        open_webrtc_server(*LISTEN, configuration=configuration) as server,
+        server.open_peer_connection() as peer,
+    ):
+        await visitor.tell("connect")
+        await peer.set_remote_description(await visitor.offer())
+        await peer.set_local_description()
+        await peer.wait_gathering_complete()
+        await visitor.take_answer(peer.local_description)
+        await visitor.event("open")
+        with trio.fail_after(PATIENCE):
+            while await visitor.route() != preferred:
+                await trio.sleep(0.5)
+
+
 async def wait_left(guest: Guest, browser: Browser) -> None:
     """Wait until the server has heard that the page is gone: at once, if the page has managed to say so."""
     may_be_cut_short = browser.name == "Firefox" and guest.transport == "tcp"
