@@ -9,11 +9,13 @@ import trio.testing
 
 from trio_webrtc import CloseReason, Configuration, DataChannel, open_peer_connection
 from trio_webrtc.core.contract import Address, Transmit
+from trio_webrtc.core.stun.message import TransactionIds
 from trio_webrtc.shell.framing import frame
 from trio_webrtc.testing import DatagramSent, virtual_tcp
 from trio_webrtc.testing.log import StreamSent
 from trio_webrtc.testing.virtual_tcp import VirtualTcpSocket
 
+from .aiming import say
 from .conftest import PORT, RUNS, Joined, MakeSite, Site, agree, connect
 from .visitors import check_for, open_another_connection, open_crowd
 from .wire import check_goodbye
@@ -306,3 +308,24 @@ async def send_and_be_cancelled(channel: DataChannel, rng: random.Random) -> Non
         with trio.move_on_after(rng.uniform(0, 0.2)):
             await channel.send(rng.randbytes(1) * rng.randint(1, 5000))
         await trio.sleep(rng.uniform(0, 0.05))
+
+
+async def test_two_full_agents_that_draw_the_same_prefix_both_connect_and_keep_consent(
+    site: Site, autojump_clock, monkeypatch: pytest.MonkeyPatch
+):
+    """Of ten thousand, two do once in a hundred servers. Consent would be lost after half a minute."""
+    begin = TransactionIds.__init__
+
+    def begin_alike(ids: TransactionIds, rng: random.Random) -> None:
+        begin(ids, rng)
+        ids.prefix = b"same"
+
+    monkeypatch.setattr(TransactionIds, "__init__", begin_alike)
+    async with (
+        site.serve() as server,
+        connect(server, site.add_guest(), ice_lite=False) as first,
+        connect(server, site.add_guest(), ice_lite=False) as second,
+    ):
+        await trio.sleep(60)
+        for joined in (first, second):
+            await say(joined)
