@@ -1,6 +1,8 @@
 """One event loop with a server and its peers, to be run beside others: in threads of a process, or as processes.
 
 python -m tests.server.loops SEED PEERS
+
+Prints a line with a number for each peer that has finished.
 """
 
 import hashlib
@@ -57,6 +59,7 @@ async def _serve(seed: int, peers: int, outcome: Outcome, kill_after: int | None
                 _watch_threads(joined, outcome)
                 await _exchange(joined, rng)
                 outcome.finished += 1
+                print(outcome.finished, flush=True)
                 outcome.retransmitted += joined.client._core.stage.association.counters.retransmitted_chunks
             if outcome.finished == kill_after:
                 raise Killed
@@ -106,4 +109,3 @@ if __name__ == "__main__":
     run_loop(outcome.seed, int(sys.argv[2]), outcome)
     if outcome.error is not None:
         raise outcome.error
-    sys.stdout.write(f"{outcome.finished}\n")

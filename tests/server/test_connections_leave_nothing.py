@@ -3,6 +3,7 @@ books nor on its host, neither tasks nor objects nor memory.
 """
 
 import gc
+import itertools
 import os
 import re
 import sys
@@ -30,8 +31,9 @@ from trio_webrtc import (
 from trio_webrtc.testing import VirtualHost
 
 from ..surface.conftest import negotiate
-from ..surface.quiescence import no_objects_stay_behind, tasks
+from ..surface.quiescence import descriptors, no_objects_stay_behind, tasks
 from ..surface.test_lifetimes import Stage, stage_of
+from .aiming import join, say, using
 from .conftest import PORT, RUNS, Site, agree, connect, only
 from .visitors import open_another_connection
 
@@ -39,11 +41,13 @@ LATENCY = 0.02
 ROUNDS = RUNS if RUNS >= 200 else max(1, RUNS // 4)
 """Peers that come and go in each way."""
 
-WARMING_UP = 300
-"""Peers after which no cache grows any more."""
+IS_LONG = "TRIO_WEBRTC_LONG_RUNS" in os.environ or RUNS >= 200
+WARMING_UP, MANY_ROUNDS = (300, 2000) if IS_LONG else (100, 100)
+"""Peers after which caches hardly grow any more, and those that come and go while memory is looked at, a tenth of them
+in each way; it takes half a minute."""
 
-MANY_ROUNDS = 2000 if "TRIO_WEBRTC_LONG_RUNS" in os.environ or RUNS >= 200 else 100
-"""Peers that come and go while memory is looked at; 2000 take half a minute."""
+MAX_GROWTH = 1000
+"""Blocks of memory that all of them together may leave. A single peer has hundreds."""
 
 PATIENCE = 60.0
 """Seconds in which everybody is found to be gone who has said nothing: consent, and the time in which an ICE restart
@@ -164,9 +168,11 @@ async def visit_once(
 
 async def wait_until_all_have_left(site: Site, server: WebRtcServer, guest: VirtualHost) -> None:
     """Wait until nobody is in the server's books, and see that it has nothing but its two ports then."""
+    pause = LATENCY
     with trio.fail_after(PATIENCE):
         while server.get_stats().peers or guest.open_sockets or site.host.connections:
-            await trio.sleep(LATENCY)
+            await trio.sleep(pause)
+            pause = min(1, pause * 1.5)
     site.network.heal(guest, site.host)
     stats = server.get_stats()
     assert (stats.peers, stats.ufrags, stats.remote_addresses) == (0, (), ())
@@ -195,23 +201,50 @@ async def test_of_tcp_peers_that_come_and_go_nothing_is_left(
             await trio.sleep(1)
 
 
+VISITS = [
+    *((way, "tcp") for way in WAYS),
+    *((way, "udp") for way in (leave_cleanly, fall_silent, be_closed_by_its_own_handler)),
+]
+
+
 async def test_the_memory_of_a_server_does_not_grow_with_the_peers_that_it_has_had(site: Site, autojump_clock):
-    """B1, B14: blocks in use, and resident memory."""
+    """B1, B14: blocks in use, and resident memory, in whichever of these ways they leave."""
     guest = site.add_guest()
     site.network.log = deque(maxlen=0)
     async with site.serve() as server, trio.open_nursery() as handlers:
 
         async def visit_often(rounds: int) -> tuple[int, int]:
-            for number in range(rounds):
-                await visit_once(site, guest, server, handlers, leave_cleanly, ("udp", "tcp")[number % 2])
+            for _, (way, transport) in zip(range(rounds), itertools.cycle(VISITS)):
+                await visit_once(site, guest, server, handlers, way, transport)
                 await wait_until_all_have_left(site, server, guest)
             gc.collect()
             return sys.getallocatedblocks(), resident_memory()
 
         blocks, resident = await visit_often(WARMING_UP)
         blocks_then, resident_then = await visit_often(MANY_ROUNDS)
-        assert blocks_then - blocks < 300, "far less than one for each"
+        assert blocks_then - blocks < MAX_GROWTH
         assert resident_then - resident < 1_000_000
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("who_leaves", ["client", "peer", "nobody"])
+async def test_the_descriptors_of_a_server_are_as_many_after_each_peer_as_before(transport: str, who_leaves: str):
+    """B1, B8: those of the kernel, with the server open all the time."""
+    await trio.to_thread.run_sync(int)  # whose thread and descriptors stay
+    async with open_webrtc_server(ListenAddress(transport, "127.0.0.1")) as server:
+        (place,) = server.addresses
+        before = descriptors()
+        for _ in range(max(2, RUNS // 10)):
+            async with join(server, transport, place[1:], configuration=using("127.0.0.1")) as joined:
+                await say(joined)
+                assert descriptors() > before
+                match who_leaves:
+                    case "client":
+                        await joined.client.aclose()
+                    case "peer":
+                        await joined.peer.aclose()
+            assert descriptors() == before
+            assert server.get_stats().tcp_connections == 0
 
 
 def resident_memory() -> int:

@@ -1,5 +1,6 @@
 """Several event loops at once, each with its own server: nothing is shared, so nothing of one is seen in another."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -40,12 +41,19 @@ def test_loops_in_threads_share_nothing_and_outlive_one_that_is_killed():
     assert snapshot() == before
 
 
-def test_loops_in_processes_do_not_disturb_each_other():
-    """The same as in threads, where even the interpreter is not shared."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.server.loops", str(seed), str(PEERS)], cwd=PROJECT, stdout=subprocess.PIPE
-        )
-        for seed in range(2)
-    ]
-    assert [process.communicate(timeout=300)[0] for process in processes] == [f"{PEERS}\n".encode()] * 2
+def test_loops_in_processes_outlive_one_that_is_killed():
+    """The same as in threads, where even the interpreter is not shared; and nobody can clean up after who is killed."""
+    victim, *others = [start_process(seed, PEERS * (1 if seed else 3)) for seed in range(3)]
+    with victim:
+        assert victim.stdout.readline() == b"1\n", "it has served one of many, as the others have by now"
+        victim.kill()
+    assert victim.returncode == -signal.SIGKILL
+    for process in others:
+        output, _ = process.communicate(timeout=300)
+        assert output.splitlines()[-1:] == [b"%d" % PEERS]
+        assert process.returncode == 0
+
+
+def start_process(seed: int, peers: int) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.server.loops", str(seed), str(peers)]
+    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE)
