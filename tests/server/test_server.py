@@ -1,7 +1,11 @@
 """Many peers on one port: everybody gets what is theirs, and the server knows who is there."""
 
+import errno
+
 import pytest
 import trio
+
+from trio_webrtc.shell.network import os_error
 
 from ..surface.quiescence import nothing_stays_behind
 from .conftest import Site, connect
@@ -45,3 +49,23 @@ async def test_statistics_tell_what_is_there_and_that_nothing_is_left(site: Site
         assert (stats.peers, stats.tcp_connections) == (0, 0)
         assert not stats.ufrags
         assert not stats.remote_addresses
+
+
+async def test_an_address_by_which_a_lost_port_was_used_is_not_told_any_more(site: Site, autojump_clock):
+    async with (
+        site.serve() as server,
+        connect(server, site.add_guest()) as joined,
+        connect(server, site.add_guest(), "tcp"),
+    ):
+
+        def fail() -> None:
+            raise os_error(errno.ENODEV)
+
+        (port,) = site.host.sockets.values()
+        port.receive = fail
+        await joined.near.send("?")
+        await trio.sleep(1)
+        del port.receive  # which refers to itself
+        stats = server.get_stats()
+        assert [place[0] for place in stats.addresses] == ["tcp"]
+        assert (stats.peers, stats.remote_addresses) == (2, ())

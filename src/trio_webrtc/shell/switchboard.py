@@ -198,6 +198,8 @@ class Switchboard:
         """Tell everybody that a port is lost."""
         for seat in list(self._seats):
             seat.path.retire(via)
+        for place in [place for place in self._places.owners if place[0] is via]:
+            self._places.remove(place)
 
     def _find(self, received: Received, owner: Seat | None) -> tuple[Seat, ...]:
         """Whom a datagram is for, judged by what it says, and else by where it comes from."""
