@@ -134,7 +134,8 @@ class Configuration:
     max_message_size: int = 262_144
     """The largest message to take from the peer, announced to it (RFC 8841 §6)."""
     high_water_mark: int = 1_048_576
-    """`send()` waits while a channel has this much accepted and not yet sent for the first time."""
+    """`send()` waits while a channel has this much accepted and not yet sent for the first time, where each message
+    counts 128 bytes more than it has."""
 
     capture_folder: str | PathLike[str] | None = None
     """Where each connection writes its decrypted packets (pcapng) and its DTLS secrets (NSS key log). To find faults

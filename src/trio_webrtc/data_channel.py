@@ -143,7 +143,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         match channel.state:
             case ChannelState.OPEN if self._core.channels.can_send(channel) and not self._closed_here:
                 self._check_size(value)
-                if self._core.channels.buffered_amount(channel) >= self._high_water_mark:
+                if self._core.channels.backlog(channel) >= self._high_water_mark:
                     return False
                 self._core.channels.send(channel, value, trio.current_time())
                 self._path.touched()
@@ -252,7 +252,7 @@ class DataChannel(trio.abc.Channel[str | bytes]):
         if channel.state is not ChannelState.OPEN:
             self._arrivals.unpark_all()
             self._progress.unpark_all()
-        elif self._core.channels.buffered_amount(channel) <= self._high_water_mark // 2:
+        elif self._core.channels.backlog(channel) <= self._high_water_mark // 2:
             self._progress.unpark_all()
 
     def _raise_why_closed(self) -> NoReturn:

@@ -223,6 +223,12 @@ class DataChannels:
             return 0
         return self._association.buffered_amount(channel.id)
 
+    def backlog(self, channel: Channel) -> int:
+        """What it costs to hold that: by this a sender is made to wait."""
+        if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
+            return 0
+        return self._association.backlog(channel.id)
+
     def unacknowledged(self, channel: Channel) -> int:
         """Bytes accepted and neither acknowledged nor given up."""
         if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:

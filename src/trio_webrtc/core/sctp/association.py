@@ -301,6 +301,11 @@ class Association:
         stream = self._queue.streams.get(stream_id)
         return 0 if stream is None else stream.buffered
 
+    def backlog(self, stream_id: int) -> int:
+        """The same as what it costs to hold: each message counts more than its bytes."""
+        stream = self._queue.streams.get(stream_id)
+        return 0 if stream is None else stream.backlog
+
     def unacknowledged(self, stream_id: int) -> int:
         """Bytes accepted on a stream and neither acknowledged nor given up."""
         stream = self._queue.streams.get(stream_id)

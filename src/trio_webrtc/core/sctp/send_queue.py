@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Collection
 
 from trio_webrtc.core.sctp.counters import Counters
+from trio_webrtc.core.sctp.settings import MESSAGE_OVERHEAD
 from trio_webrtc.core.serial import add16
 
 
@@ -23,6 +24,11 @@ class OutgoingStream:
         self.abandoned = 0
         """Chunks that were given up, and for which the peer may still be waiting."""
         self.is_resetting = False
+
+    @property
+    def backlog(self) -> int:
+        """What it costs to hold what is buffered: a million messages of a byte are more than a megabyte."""
+        return self.buffered + MESSAGE_OVERHEAD * len(self.messages)
 
 
 class OutgoingMessage:
@@ -74,7 +80,7 @@ class SendQueue:
     """Takes turns between streams, at the borders of messages: fragments may not be interleaved (RFC 9260 §6.9).
 
     Weighting streams by priority would go into `_next_message`, and nowhere else.
-    How much may wait here is decided above, where a sender can be made to wait: see `buffered_total`.
+    How much may wait here is decided above, where a sender can be made to wait: see `OutgoingStream.backlog`.
     """
 
     def __init__(self, counters: Counters) -> None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MESSAGE_OVERHEAD: Final = 128
-"""What a message or fragment counts against the window beside its bytes, so that a million empty ones are bounded."""
+"""What a message or fragment counts beside its bytes, against the window or in a backlog, so that a million empty ones
+are bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
