@@ -331,6 +331,7 @@ async def test_a_server_that_sends_is_kept_though_it_answers_no_ping():
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_leaving_does_not_wait_for_a_server_that_said_goodbye_and_keeps_the_connection(reset):
+    """C9, the client's half: also if the connection is lost just after that goodbye."""
     for _ in range(RUNS // 10):
 
         async def say_goodbye(visitor):
