@@ -218,10 +218,10 @@ class Switchboard:
         return (owner,)  # who counts it, or tells the sender what is wrong with it
 
     def _find_by_name(self, username: tuple[str, str], received: Received, owner: Seat | None) -> tuple[Seat, ...]:
-        """Whom a check is for. From elsewhere than its peer's own address it is to know the password.
+        """Whom a check is for. One from elsewhere than its peer's own address has to know the password.
 
-        So whoever knows a name and no more is done with here, and does not reach the peer that has it. Departs from RFC
-        8489 §9.1.3 like `Endpoint`, and for the same reason.
+        Who knows a name and no more is done with here, and does not reach the peer that has it. Departs from RFC 8489
+        §9.1.3, which has them answered: that would help floods, and nobody who is right.
         """
         seat = self._by_ufrag.get(username[0])
         if seat is None:
