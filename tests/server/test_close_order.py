@@ -28,9 +28,8 @@ from .wire import check_goodbye
 
 LATENCY = 0.02
 IS_LONG = "TRIO_WEBRTC_LONG_RUNS" in os.environ
-"""Whether many peers meet as often as one does. A run with twenty costs a quarter of a second of computing, all of it
-handshakes and their like: a quarter of an hour, where a tenth of the runs, with 400 peers, takes one and a half minutes.
-"""
+"""Whether many peers meet as often as one does. A run with twenty computes for a quarter of a second, handshakes and
+their like: that makes a quarter of an hour, where a tenth of the runs, with 400 peers, takes one and a half minutes."""
 
 
 class Expected(Exception):
