@@ -1,12 +1,13 @@
 """What a server with many peers costs, and what strangers can do to those who are on it.
 
-    python benchmarks/server_load.py [--peers N] [--visitors N] [--seconds S] [--own-sockets]
+    python benchmarks/server_load.py [--peers N] [--visitors N] [--seconds S] [--interval S] [--freeze] [--own-sockets]
 
 One process serves on one UDP and one TCP port of the loopback; others visit it, half of their peers by TCP. Prints a
 table in Markdown. `README.md` in this folder says what it shows and what it does not.
 """
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import statistics
 import struct
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -37,6 +39,9 @@ HOST: Final = "127.0.0.1"
 MESSAGE: Final = bytes(200)
 AT_ONCE: Final = 8
 """Peers of one visitor that connect at one time."""
+STRANGE_CONNECTIONS: Final = 10_000
+STRANGE_DATAGRAMS: Final = 100_000
+LOWEST_PRIORITY: Final = 19
 LOOPBACK_ONLY: Final = Configuration(interface_filter=lambda interface: interface.address == HOST)
 
 
@@ -89,10 +94,11 @@ class Worker:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[Worker]:
-    """Run a worker. It ends with its standard input."""
+def started(*arguments: str, processors: set[int]) -> Iterator[Worker]:
+    """Run a worker on some of the processors. It ends with its standard input."""
     command = [sys.executable, __file__, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        os.sched_setaffinity(process.pid, processors)
         try:
             yield Worker(process)
         finally:
@@ -121,6 +127,9 @@ async def serve(*, own_sockets: bool) -> None:
                 case "count":
                     stats = server.get_stats()
                     say(peers=stats.peers, tcp=stats.tcp_connections, refused=dict(stats.tcp_connections_refused))
+                case "freeze":
+                    gc.freeze()
+                    say(done=True)
                 case "close":
                     started_at = trio.current_time()
                     await server.aclose()
@@ -250,6 +259,7 @@ async def visit(port: int) -> None:
             match command["do"]:
                 case "connect":
                     await visitor.connect(command["peers"], nursery)
+                    gc.freeze()  # or a round trip may be as long as looking through all of these peers for garbage
                     say(connected=len(visitor.channels))
                 case "talk":
                     say(round_trips=await visitor.talk(command["seconds"], command["interval"]))
@@ -261,32 +271,39 @@ async def visit(port: int) -> None:
 
 async def attack(udp: int, tcp: int) -> None:
     """Open connections that are silent, half open or reset, and send junk, as told; from addresses of their own."""
+    os.nice(LOWEST_PRIORITY)  # on a network, strangers would use processors of their own
     say(ready=True)
-    kept: list[socket.socket] = []
     async for command in commands():
         rng = random.Random(1)
         junk = [rng.randbytes(60), bytes([22, 254, 253]) + rng.randbytes(80), stun_for_nobody(rng)]
         thrower = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         thrower.bind(("127.0.0.9", 0))
-        for number in range(command["connections"]):
-            stranger = socket.socket()
-            stranger.bind((f"127.0.1.{1 + number % 200}", 0))
-            stranger.connect((HOST, tcp))
-            match number % 3:
-                case 0:
-                    kept.append(stranger)
-                case 1:
-                    stranger.sendall(b"\x00\x64half of a frame")
-                    kept.append(stranger)
-                case _:
-                    stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    stranger.close()
-            for _ in range(command["datagrams"] // command["connections"]):
+        kept: deque[socket.socket] = deque()
+        start = trio.current_time()
+        for number in range(STRANGE_CONNECTIONS):
+            await trio.sleep_until(start + command["seconds"] * number / STRANGE_CONNECTIONS)
+            kept.extend(connect_strangely(number, tcp))
+            for _ in range(STRANGE_DATAGRAMS // STRANGE_CONNECTIONS):
                 thrower.sendto(rng.choice(junk), (HOST, udp))
-            await trio.lowlevel.checkpoint()
-            while len(kept) > 5_000:
-                kept.pop(0).close()
-        say(done=True)
+            while len(kept) > STRANGE_CONNECTIONS // 2:
+                kept.popleft().close()
+        say(seconds=trio.current_time() - start)
+
+
+def connect_strangely(number: int, tcp: int) -> Iterator[socket.socket]:
+    """Connect; the connection, if it is to stay open."""
+    stranger = socket.socket()
+    stranger.bind((f"127.0.1.{1 + number % 200}", 0))
+    stranger.connect((HOST, tcp))
+    match number % 3:
+        case 0:
+            yield stranger
+        case 1:
+            stranger.sendall(b"\x00\x64half of a frame")
+            yield stranger
+        case _:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stranger.close()
 
 
 def stun_for_nobody(rng: random.Random) -> bytes:
@@ -299,47 +316,59 @@ def stun_for_nobody(rng: random.Random) -> bytes:
 # -- the measurement ---------------------------------------------------------------------------------------------------
 
 
-def measure(peers: int, visitors: int, seconds: float, *, own_sockets: bool) -> dict[str, str]:
+def measure(
+    peers: int, visitors: int, seconds: float, interval: float, *, freezes: bool, own_sockets: bool
+) -> dict[str, str]:
     """Everything, in one run; figures in the order in which they are taken."""
     figures: dict[str, str] = {}
+    first, *others = sorted(os.sched_getaffinity(0))
+    elsewhere = set(others) or {first}
     with ExitStack() as stack:
-        server = stack.enter_context(started("--serve", *(["--own-sockets"] if own_sockets else [])))
+
+        def start(*arguments: str, processors: set[int]) -> Worker:
+            return stack.enter_context(started(*arguments, processors=processors))
+
+        server = start("--serve", *(["--own-sockets"] if own_sockets else []), processors={first})
         ports = server.answer()
-        workers = [stack.enter_context(started("--visit", str(ports["port"]))) for _ in range(visitors)]
-        strangers = stack.enter_context(started("--attack", str(ports["udp"]), str(ports["tcp"])))
+        workers = [start("--visit", str(ports["port"]), processors=elsewhere) for _ in range(visitors)]
+        strangers = start("--attack", str(ports["udp"]), str(ports["tcp"]), processors=elsewhere)
         for worker in (*workers, strangers):
             worker.answer()
 
-        memory, cpu, start = server.resident_bytes(), server.cpu_seconds(), trio_time()
+        memory, cpu, began = server.resident_bytes(), server.cpu_seconds(), trio_time()
         for worker in workers:
             worker.tell("connect", peers=peers // visitors)
         connected = sum(worker.answer()["connected"] for worker in workers)
-        took = trio_time() - start
+        took = trio_time() - began
         figures["peers connected"] = f"{connected:,}"
         figures["connections/s"] = f"{connected / took:,.0f}"
         figures["server's CPU per connection, ms"] = f"{(server.cpu_seconds() - cpu) / connected * 1e3:.1f}"
         figures["memory per peer, kB"] = f"{(server.resident_bytes() - memory) / connected / 1e3:,.0f}"
 
+        if freezes:
+            server.ask("freeze")
         cpu = server.cpu_seconds()
         wait(seconds)
         figures["CPU idle, % of a core"] = f"{(server.cpu_seconds() - cpu) / seconds * 100:.1f}"
 
-        figures |= talk(server, workers, seconds, "")
-        strangers.tell("go", connections=10_000, datagrams=100_000)
-        figures |= talk(server, workers, seconds, " under attack")
-        strangers.answer()
+        figures |= talk(server, workers, seconds, interval, "")
+        strangers.tell("go", seconds=seconds)
+        figures |= talk(server, workers, seconds, interval, " under attack")
+        lasted = strangers.answer()["seconds"]
+        figures["strangers' connections/s"] = f"{STRANGE_CONNECTIONS / lasted:,.0f}"
+        figures["strangers' datagrams/s"] = f"{STRANGE_DATAGRAMS / lasted:,.0f}"
         counted = server.ask("count")
-        figures["peers after the attack"] = f"{counted['peers']:,}"
         figures["strangers turned away"] = f"{sum(counted['refused'].values()):,}"
+        figures["peers after the attack"] = f"{counted['peers']:,}"
         figures["all peers closed in, s"] = f"{server.ask('close')['seconds']:.2f}"
     return figures
 
 
-def talk(server: Worker, workers: list[Worker], seconds: float, when: str) -> dict[str, str]:
-    """Have every peer send once a second, and see what it costs."""
+def talk(server: Worker, workers: list[Worker], seconds: float, interval: float, when: str) -> dict[str, str]:
+    """Have every peer send every so often, and see what it costs."""
     cpu = server.cpu_seconds()
     for worker in workers:
-        worker.tell("talk", seconds=seconds, interval=1.0)
+        worker.tell("talk", seconds=seconds, interval=interval)
     round_trips = sorted(trip for worker in workers for trip in worker.answer()["round_trips"])
     used = server.cpu_seconds() - cpu
     return {
@@ -347,6 +376,7 @@ def talk(server: Worker, workers: list[Worker], seconds: float, when: str) -> di
         f"CPU{when}, % of a core": f"{used / seconds * 100:.0f}",
         f"round trip{when}, ms": f"{statistics.median(round_trips) * 1e3:.2f}",
         f"95 of 100{when}, ms": f"{round_trips[len(round_trips) * 95 // 100] * 1e3:.2f}",
+        f"99 of 100{when}, ms": f"{round_trips[len(round_trips) * 99 // 100] * 1e3:.2f}",
     }
 
 
@@ -364,8 +394,10 @@ def main() -> None:
     """Be whichever of the processes is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peers", type=int, default=1_000)
-    parser.add_argument("--visitors", type=int, default=4, help="processes that visit")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long each state is watched")
+    parser.add_argument("--visitors", type=int, default=2, help="processes that visit")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long each state is watched")
+    parser.add_argument("--interval", type=float, default=10.0, help="seconds from one message of a peer to its next")
+    parser.add_argument("--freeze", action="store_true", help="have the server call gc.freeze() once all are connected")
     parser.add_argument("--own-sockets", action="store_true", help="measure sockets of each peer's own besides")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--visit", type=int, help=argparse.SUPPRESS)
@@ -380,7 +412,14 @@ def main() -> None:
     else:
         kinds = {"shared ports": False, **({"a socket for each peer": True} if arguments.own_sockets else {})}
         columns = {
-            name: measure(arguments.peers, arguments.visitors, arguments.seconds, own_sockets=own)
+            name: measure(
+                arguments.peers,
+                arguments.visitors,
+                arguments.seconds,
+                arguments.interval,
+                freezes=arguments.freeze,
+                own_sockets=own,
+            )
             for name, own in kinds.items()
         }
         print(f"| | {' | '.join(columns)} |\n| --- |{' ---: |' * len(columns)}")
