@@ -19,7 +19,8 @@ async def test_closing_in_the_turn_in_which_something_arrives_is_no_loss(caplog,
     async def close_when_woken(sock) -> None:
         await wait_readable(sock)
         woken.append(sock)
-        server._free()
+        server._tasks.cancel()
+        server._free_ports()
 
     for transport in ("udp", "tcp"):
         monkeypatch.setattr(trio.lowlevel, "wait_readable", close_when_woken)
