@@ -7,17 +7,19 @@ import socket
 import threading
 import time
 from functools import partial
+from types import FrameType
 
 import pytest
 import trio
 
-from trio_webrtc.signaling import serve_websocket_signaling
+from trio_webrtc.signaling import open_websocket_signaling, serve_websocket_signaling
 
+from ..server.test_interrupt import every_call, unprotected
 from ..surface.quiescence import descriptors
 from ..surface.test_interrupt import alarms_interrupt
 from .conftest import RUNS
 from .mischief import HANDSHAKE, frame
-from .serving import echo
+from .serving import CANDIDATE, PATIENCE, echo, running_server, url
 
 CLIENTS = 4
 ANSWER = b"HTTP/1.1 101 "
@@ -88,3 +90,31 @@ def test_ctrl_c_ends_the_server_and_tells_its_clients(seed):
     assert sum(code != 1001 for code in told) <= 1, told
     gc.collect()
     assert descriptors() == before
+
+
+def _is_a_handlers(frame: FrameType | None) -> bool:
+    """Whether a user's handler is what goes on here, from where the server calls it: it may be broken off."""
+    while frame is not None and frame.f_code.co_qualname != "SignalingServer._handle":
+        frame = frame.f_back
+    return frame is not None
+
+
+async def test_ctrl_c_breaks_off_no_task_of_the_library_but_in_a_handler():
+    calls, found = 0, set()
+
+    def look(frame: FrameType) -> None:
+        nonlocal calls
+        calls += 1
+        if (name := unprotected(frame)) is not None and not _is_a_handlers(frame):
+            found.add(name)
+
+    with every_call(look):
+        async with running_server(ping_interval=0.05) as server:
+            with trio.fail_after(PATIENCE):
+                async with open_websocket_signaling(url(server)) as signaling:
+                    for _ in range(10):
+                        await signaling.send(CANDIDATE)
+                        await signaling.receive()
+                        await trio.sleep(0.02)
+    assert not found
+    assert calls > 500, "somebody has looked"

@@ -39,6 +39,7 @@ class Reader:
         self._is_ready = trio.Event()
         self._settled = trio.Event()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Have a nursery for the reader, given to `connect()`, until there is nothing left to read.
 
@@ -96,6 +97,7 @@ def _raise_handshake_error(error: Exception) -> NoReturn:
     raise error
 
 
+@trio.lowlevel.enable_ki_protection
 async def _cancel_at_end(transport: LastingStream, cancel_scope: trio.CancelScope) -> None:
     await transport.ended.wait()
     cancel_scope.cancel()

@@ -381,6 +381,7 @@ class WebSocketSignaling(Signaling):
         self._wake_all()
         await self._say_goodbye(end.code, end.reason)
 
+    @_protected
     async def _send_all(self) -> None:
         with suppress(ConnectionClosed):
             while True:
@@ -392,6 +393,7 @@ class WebSocketSignaling(Signaling):
         self._outbox.clear()
         self._wake_all()
 
+    @_protected
     async def _keep_alive(self) -> None:
         with suppress(ConnectionClosed):
             while True:
@@ -405,6 +407,7 @@ class WebSocketSignaling(Signaling):
                     self._give_up(f"the other side answered no ping for {self._settings.ping_timeout} s")
                     await trio.aclose_forcefully(self._stream)
 
+    @_protected
     async def _reject_flood(self, flooded: trio.Event) -> None:
         await flooded.wait()
         reason = "too many frames that bring next to nothing"
