@@ -27,10 +27,9 @@ def test_no_more_goes_out_by_a_way_than_has_come_by_it(steps):
 
 def test_a_proof_frees_one_way_and_no_other():
     limit = AmplificationLimit()
-    assert not limit.has_proof
     limit.receive(THERE, 10)
     limit.prove(HERE)
-    assert limit.has_proof
+    assert limit.is_proven(HERE)
     assert limit.admits(HERE, 1_000_000)
     assert limit.admits(THERE, 10)
     assert not limit.admits(THERE, 1)

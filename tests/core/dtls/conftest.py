@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from trio_webrtc.core.address_validation import Way
 from trio_webrtc.core.contract import split_run
 from trio_webrtc.core.dtls import Certificate, Context, DtlsEvent, Session
 
@@ -27,12 +28,12 @@ class Pair:
         loss: float = 0.0,
         duplication: float = 0.0,
         reordering: float = 0.0,
-        client_address: bytes | None = None,
-        server_address: bytes | None = None,
+        client_way: Way | None = None,
+        server_way: Way | None = None,
     ) -> None:
         self.client, self.server = client, server
         # Where each would be answered, if that has not been proved to the other.
-        self.unproven = {client: server_address, server: client_address}
+        self.unproven = {client: server_way, server: client_way}
         self.now = 0.0
         self.events: dict[Session, list[DtlsEvent]] = {client: [], server: []}
         self.packets: dict[Session, list[bytes]] = {client: [], server: []}

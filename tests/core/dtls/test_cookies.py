@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_webrtc.core.dtls import SessionState
+from trio_webrtc.core.address_validation import Way
+from trio_webrtc.core.dtls import DtlsSettings, SessionState
 from trio_webrtc.core.dtls.records import HANDSHAKE, HEADER_LENGTH
+from trio_webrtc.core.dtls.session import COOKIE_LENGTH, MAX_COOKIES
 
 from .test_handshake import fragments_of
 from .test_hostile import FIXTURES_ARE_FINE, garbage
 
-HERE, THERE = b"here", b"there"
+HERE, THERE = ("udp", ("192.0.2.1", 1)), ("udp", ("192.0.2.2", 2))
 HELLO_VERIFY_REQUEST = 3
 
 
@@ -27,15 +29,15 @@ def knock(pair, drain) -> bytes:
     return hello
 
 
-def answer(pair, drain, *records: bytes, address: bytes = HERE) -> list[bytes]:
-    """What the server says to that, if it would be sent to `address`."""
-    pair.server.receive_datagrams(records, 0.0, unproven_address=address)
+def answer(pair, drain, *records: bytes, way: Way = HERE) -> list[bytes]:
+    """What the server says to that, if it would be sent by `way`."""
+    pair.server.receive_datagrams(records, 0.0, unproven_way=way)
     return drain(pair.server)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_handshake_with_a_cookie_completes_under_loss_and_disorder(make_pair, seed):
-    pair = make_pair(loss=0.2, duplication=0.1, reordering=0.2, seed=seed, client_address=HERE)
+    pair = make_pair(loss=0.2, duplication=0.1, reordering=0.2, seed=seed, client_way=HERE)
     pair.connect()
     assert any(map(asks_for_cookie, pair.sent[pair.server]))
 
@@ -61,15 +63,26 @@ def test_the_request_is_repeated_as_often_as_the_hello_and_once_per_batch(make_p
         assert asks_for_cookie(request)
 
 
-def test_a_cookie_is_good_for_the_address_that_it_was_sent_to(make_pair, drain):
+def test_a_cookie_proves_the_way_by_which_it_was_asked_for(make_pair, drain):
+    """The client is heard by another one by now, and would not take a second request."""
     pair = make_pair()
     pair.client.receive_datagrams(answer(pair, drain, knock(pair, drain)), 0.0)
     (hello,) = drain(pair.client)
-    (request,) = answer(pair, drain, hello, address=THERE)
-    assert asks_for_cookie(request)
-    assert not pair.server.has_heard
-    assert sum(map(len, answer(pair, drain, hello))) > len(hello)
+    assert pair.server.proven_way is None
+    assert sum(map(len, answer(pair, drain, hello, way=THERE))) > len(hello)
     assert pair.server.has_heard
+    assert pair.server.proven_way == HERE
+
+
+def test_a_client_may_be_asked_by_a_few_ways(make_pair, drain):
+    pair = make_pair()
+    hello = knock(pair, drain)
+    ways = [("udp", ("192.0.2.1", port)) for port in range(MAX_COOKIES + 1)]
+    requests = [answer(pair, drain, hello, way=way) for way in ways]
+    cookies = [request[-COOKIE_LENGTH:] for (request,) in requests]
+    assert len(set(cookies)) == len(ways)
+    assert answer(pair, drain, hello, way=ways[-1])[0][-COOKIE_LENGTH:] == cookies[-1]
+    assert answer(pair, drain, hello, way=ways[0])[0][-COOKIE_LENGTH:] not in cookies
 
 
 def test_a_cookie_is_good_for_one_session(make_pair, drain):
@@ -86,7 +99,7 @@ def test_where_the_address_is_proved_no_cookie_is_asked_for(make_pair):
 
 
 def test_a_client_asks_for_nothing(make_pair):
-    pair = make_pair(server_address=HERE)
+    pair = make_pair(server_way=HERE)
     pair.connect()
     assert not any(map(asks_for_cookie, pair.sent[pair.client]))
 
@@ -121,6 +134,22 @@ def test_garbage_before_the_cookie_does_no_harm(make_pair, drain, batch):
 
 
 def test_the_mtu_outlives_the_request(make_pair, rsa, drain):
-    pair = make_pair(server=rsa, mtu=300, client_address=HERE)
+    pair = make_pair(server=rsa, mtu=300, client_way=HERE)
     pair.connect()
     assert all(len(datagram) <= 300 for datagram in itertools.chain(*pair.sent.values()))
+
+
+@pytest.mark.parametrize("way", [None, HERE])
+def test_a_handshake_that_begins_before_there_is_a_way_ends_in_time(make_pair, drain, way):
+    """With a fragment, to which there is no answer."""
+    pair = make_pair()
+    hello = knock(pair, drain)
+    if way is not None:
+        pair.client.receive_datagrams(answer(pair, drain, hello), 0.0)
+        (hello,) = drain(pair.client)
+    first, _ = fragments_of(hello, len(hello) - 60)
+    pair.server.receive_datagrams([first], 0.0, unproven_way=way)
+    assert pair.server.has_heard
+    pair.server.start(1.0)
+    pair.server.handle_timeout(DtlsSettings().handshake_timeout)
+    assert pair.server.state is SessionState.FAILED

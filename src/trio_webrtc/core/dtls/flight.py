@@ -22,14 +22,14 @@ class Flight:
         self._interval = settings.first_retransmission
         self._gives_up_at: float | None = None
 
-    def wait_for_first(self, now: float) -> None:
-        """The peer has the first word; it has the same time for it as for the whole handshake."""
-        self._gives_up_at = self.due = now + self._settings.handshake_timeout
+    def begin(self, now: float) -> None:
+        """The time for the handshake runs from now on, if it did not yet: also for a peer that has the first word."""
+        if self._gives_up_at is None:
+            self._gives_up_at = self.due = now + self._settings.handshake_timeout
 
     def replace(self, records: Sequence[bytes], now: float) -> None:
         """Note what has been sent: the answer is expected from now on, and the intervals begin anew."""
-        if self._gives_up_at is None:
-            self._gives_up_at = now + self._settings.handshake_timeout
+        self.begin(now)
         self.records = records
         self._interval = self._settings.first_retransmission
         self._set_due(now)

@@ -1,13 +1,13 @@
 """One DTLS session: datagrams, packets and time in; datagrams, packets and events out."""
 
 import enum
-import hmac
 import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from trio_webrtc.core.address_validation import Way
 from trio_webrtc.core.contract import MalformedPacketError
 from trio_webrtc.core.dtls.alerts import Alert, describe, known_alert, with_description
 from trio_webrtc.core.dtls.context import Context
@@ -33,6 +33,11 @@ MAX_EARLY_RECORDS: Final = 8
 
 MAX_UNVERIFIED_PACKETS: Final = 8
 """How many packets wait for the fingerprint that vouches for their sender. SCTP sends the others again."""
+
+MAX_COOKIES: Final = 4
+"""Ways by which a client may be asked for a cookie, until it brings one; the oldest is forgotten for another."""
+
+COOKIE_LENGTH: Final = 32
 
 MIN_REPEAT_INTERVAL: Final = 0.1
 """Seconds between two answers to a repeated flight: it may come in several datagrams, and one answer is enough."""
@@ -76,7 +81,6 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_answered_repeat_at",
-        "_cookie_key",
         "_early",
         "_engine",
         "_events",
@@ -118,7 +122,6 @@ class Session:
         self._has_said_goodbye = False
         self._answered_repeat_at = now - MIN_REPEAT_INTERVAL
         self._witness = Witness(remote_fingerprints)
-        self._cookie_key = b""
         self._engine = Engine(context, self._witness, is_client=is_client, mtu=mtu)
         self._flight = Flight(context.settings)
         self._numbering = Numbering()
@@ -138,6 +141,11 @@ class Session:
     def is_up(self) -> bool:
         """Whether packets can be sent: the handshake is complete, the peer verified, and nobody has said goodbye."""
         return self._state is SessionState.CONNECTED
+
+    @property
+    def proven_way(self) -> Way | None:
+        """Where a client was asked for the cookie that it has brought; None if it was not, or has not."""
+        return self._witness.proven_way
 
     @property
     def record_overhead(self) -> int:
@@ -174,7 +182,7 @@ class Session:
         if self.is_client:
             self._shake_hands(b"", now)
         else:
-            self._flight.wait_for_first(now)
+            self._flight.begin(now)
 
     def set_remote_fingerprints(self, fingerprints: Sequence[Fingerprint], now: float) -> None:
         """Say what the peer's certificate must match; one that was taken on trust is judged now."""
@@ -182,14 +190,15 @@ class Session:
         if self._state is SessionState.CONNECTING and self._handshake_is_done:
             self._verify()
 
-    def receive_datagrams(self, batch: Sequence[bytes], now: float, unproven_address: bytes | None = None) -> None:
+    def receive_datagrams(self, batch: Sequence[bytes], now: float, unproven_way: Way | None = None) -> None:
         """Take what has arrived. Never raises for its contents: a bad datagram is counted and dropped.
 
         The usual datagram is one record of application data. Such records are joined, up to `MAX_JOINED_LENGTH`
         bytes, and decrypted together; one too short to be protected at all would upset some versions of OpenSSL.
 
-        A client that would be answered at an `unproven_address` is asked for a cookie first, which it knows only if it
-        receives what is sent there (RFC 6347 §4.2.1).
+        A client that would be answered by an `unproven_way` is asked for a cookie first, which it knows only if it
+        receives what is sent there (RFC 6347 §4.2.1). `proven_way` tells where it was asked for the one that it brings:
+        it may be heard elsewhere by then, and brings it only once.
         """
         if not self._is_listening():
             return
@@ -203,7 +212,7 @@ class Session:
                 continue
             for record in records:
                 if not self._handshake_is_done:
-                    self._receive_handshake(record, now, unproven_address)
+                    self._receive_handshake(record, now, unproven_way)
                 elif is_payload(record) and len(record) > self._engine.record_overhead:
                     if size + len(record) > MAX_JOINED_LENGTH:
                         self._decrypt(joined)
@@ -285,20 +294,22 @@ class Session:
             return not self.is_client
         return self._state is SessionState.CONNECTING or self._state is SessionState.CONNECTED
 
-    def _receive_handshake(self, record: bytes, now: float, unproven_address: bytes | None) -> None:
+    def _receive_handshake(self, record: bytes, now: float, unproven_way: Way | None) -> None:
         if is_payload(record) and len(self._early) < MAX_EARLY_RECORDS:
             # It has overtaken the end of the handshake. OpenSSL would keep it, but not every version finds it again.
             self._early.append(record)
         elif not may_belong_to_handshake(record) or not self._is_listening():
             self.counters.ignored_records += 1
-        elif unproven_address is None or self.is_client or self.has_heard:
+        elif unproven_way is None or self.is_client or self.has_heard:
             self._begin_handshake(record, now)
-        elif self._brings_cookie(record, unproven_address):
+        elif self._brings_cookie(record, unproven_way):
             self._begin_handshake(b"", now)  # OpenSSL has the record already
 
-    def _brings_cookie(self, record: bytes, address: bytes) -> bool:
-        self._cookie_key = self._cookie_key or secrets.token_bytes(32)
-        self._witness.cookie = hmac.digest(self._cookie_key, address, "sha256")
+    def _brings_cookie(self, record: bytes, way: Way) -> bool:
+        cookies = self._witness.cookies
+        cookies[way] = cookies.pop(way, b"") or secrets.token_bytes(COOKIE_LENGTH)
+        if len(cookies) > MAX_COOKIES:
+            del cookies[next(iter(cookies))]
         is_proven = self._engine.listen(record)
         request = self._engine.take_output()
         if not self._outbox:  # which this bounds
@@ -307,6 +318,7 @@ class Session:
 
     def _begin_handshake(self, record: bytes, now: float) -> None:
         self._state = SessionState.CONNECTING
+        self._flight.begin(now)
         self.has_heard = True
         self._shake_hands(record, now)
 

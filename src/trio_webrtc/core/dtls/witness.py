@@ -12,22 +12,25 @@ from typing import Final
 
 from OpenSSL import SSL, crypto
 
+from trio_webrtc.core.address_validation import Way
 from trio_webrtc.core.dtls.fingerprint import Fingerprint, is_announced
 
 _FATAL: Final = 2
 
 
 class Witness:
-    """The fingerprints and the cookie to hold the peer to, and the alerts seen."""
+    """The fingerprints and the cookies to hold the peer to, and the alerts seen."""
 
-    __slots__ = ("alert_received", "alert_sent", "cookie", "fingerprints", "has_refused_certificate")
+    __slots__ = ("alert_received", "alert_sent", "cookies", "fingerprints", "has_refused_certificate", "proven_way")
 
     def __init__(self, fingerprints: Sequence[Fingerprint] | None) -> None:
         self.fingerprints = fingerprints
         """None as long as they are not known; empty to accept any certificate."""
         self.has_refused_certificate = False
-        self.cookie = b""
-        """What a client that is asked for a cookie has to bring."""
+        self.cookies: dict[Way, bytes] = {}
+        """What a client that is asked for a cookie has to bring, by where it was asked; the latest comes last."""
+        self.proven_way: Way | None = None
+        """Where a client was asked that has brought its cookie."""
         self.alert_received: int | None = None
         self.alert_sent: int | None = None
 
@@ -56,13 +59,16 @@ def on_certificate(connection: SSL.Connection, certificate: crypto.X509, error: 
 def on_cookie_wanted(connection: SSL.Connection) -> bytes:
     """The cookie to send."""
     witness: Witness = connection.get_app_data()
-    return witness.cookie
+    return next(reversed(witness.cookies.values()))
 
 
 def on_cookie(connection: SSL.Connection, cookie: bytes) -> bool:
     """Judge a cookie that was brought back."""
     witness: Witness = connection.get_app_data()
-    return hmac.compare_digest(cookie, witness.cookie)
+    for way, expected in witness.cookies.items():
+        if hmac.compare_digest(cookie, expected):
+            witness.proven_way = way
+    return witness.proven_way is not None
 
 
 def on_progress(connection: SSL.Connection, where: int, value: int) -> None:

@@ -21,19 +21,19 @@ MAX_EARLY_DTLS: Final = 8
 MTU: Final = 1200
 """The largest datagram sent: what browsers send, and what IPv6 always passes (RFC 8200 §5: 1280 with headers)."""
 
+PROBE_INTERVAL: Final = 0.1
+"""Seconds between two questions whether the peer hears us by a way that is to be proved."""
+
 Run: TypeAlias = tuple[bytes, int | None]
 """One datagram and None, or datagrams back to back and the size of all but the last."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Unsecured:
-    """What the stages have in common in which the peer has not shown yet who it is."""
+class Limited:
+    """What all stages have in common."""
 
-    has_unacknowledged: ClassVar = False
-
-    settings: PeerSettings
     limit: AmplificationLimit | None = None
-    """There if the peer's checks prove nothing; its answers in the handshake will."""
+    """There if the peer's checks prove nothing; what it answers does."""
 
     def credit(self, batch: Sequence[Received], is_validated: Callable[[Via, Address], bool]) -> None:
         """As much as has come from an address may go there."""
@@ -41,6 +41,24 @@ class Unsecured:
             for via, from_, data, _ in batch:
                 if is_validated(via, from_):
                     self.limit.receive((via, from_), len(data))
+
+    def _poll_admitted(self, session: dtls.Session, way: Way, now: float) -> Run | None:
+        """What the session has to say, as far as it may be said by this way."""
+        run = session.poll_run(now)
+        if run is None or self.limit is None or self.limit.admits(way, len(run[0])):
+            return run
+        while run is not None:  # with what stands behind it, so that room gathers for when it is repeated
+            run = session.poll_run(now)
+        return None
+
+
+@dataclass(slots=True, kw_only=True)
+class Unsecured(Limited):
+    """What the stages have in common in which the peer has not shown yet who it is."""
+
+    has_unacknowledged: ClassVar = False
+
+    settings: PeerSettings
 
     def _begin(self, remote: jsep.RemoteTransport, role: jsep.DtlsRole, now: float) -> "Securing":
         fingerprints: tuple[dtls.Fingerprint, ...] = ()  # which any certificate matches
@@ -115,7 +133,7 @@ class Securing(Unsecured):
             remote_port=self.remote.sctp_port,
             now=now,
         )
-        return Secured(self.session, association, on_packet=self.settings.on_packet)
+        return Secured(self.session, association, on_packet=self.settings.on_packet, limit=self.limit)
 
     @property
     def remote_certificates(self) -> tuple[bytes, ...]:
@@ -127,21 +145,17 @@ class Securing(Unsecured):
         if self.limit is None:
             self.session.receive_datagrams(records, now)
         elif way is not None:  # or there is nowhere to answer
-            self.session.receive_datagrams(records, now, unproven_address=repr(way[1]).encode())
-            if self.session.has_heard and not self.limit.has_proof:
-                self.limit.prove(way)
+            self.session.receive_datagrams(records, now, unproven_way=way)
+            if self.session.proven_way is not None:
+                self.limit.prove(self.session.proven_way)
 
     def handle_timeout(self, now: float) -> None:
         """Send the last flight again if its time has come."""
         self.session.handle_timeout(now)
 
     def poll_run(self, way: Way, now: float) -> Run | None:
-        """What the handshake has to say, as far as it may be said by this way."""
-        run = self.session.poll_run(now)
-        if self.limit is not None:
-            while run is not None and not self.limit.admits(way, len(run[0])):
-                run = self.session.poll_run(now)  # what is not sent now, the handshake repeats
-        return run
+        """What the handshake has to say; what is not sent now, it repeats."""
+        return self._poll_admitted(self.session, way, now)
 
     def next_timeout(self) -> float | None:
         """When the last flight is due again."""
@@ -149,12 +163,15 @@ class Securing(Unsecured):
 
 
 @dataclass(slots=True)
-class Secured:
+class Secured(Limited):
     """DTLS is up, with an SCTP association on it."""
 
     session: dtls.Session
     association: sctp.Association
     on_packet: Callable[[Direction, bytes, float], None] | None = field(kw_only=True)
+    probed: Way | None = field(default=None, init=False)
+    """The way by which a question has gone that the peer has not answered yet."""
+    probed_at: float = field(default=0.0, init=False)
 
     @property
     def remote_certificates(self) -> tuple[bytes, ...]:
@@ -166,9 +183,6 @@ class Secured:
         """Whether the peer has yet to acknowledge something that was sent."""
         return self.association.unacknowledged_total > 0
 
-    def credit(self, batch: Sequence[Received], is_validated: Callable[[Via, Address], bool]) -> None:
-        """Whoever has completed a handshake is where it says: as much may go there as there is."""
-
     def receive(self, records: Sequence[bytes], way: Way | None, now: float) -> None:
         """Decrypt what has come."""
         self.session.receive_datagrams(records, now)
@@ -178,6 +192,9 @@ class Secured:
         if packets := self.session.poll_packets():
             self._show(Direction.IN, packets, now)
             self.association.receive_datagrams(packets, now)
+            if self.limit is not None and self.probed is not None and self.association.is_probe_answered:
+                self.limit.prove(self.probed)
+                self.probed = None
 
     def handle_timeout(self, now: float) -> None:
         """Fire every timer that is due."""
@@ -186,13 +203,23 @@ class Secured:
 
     def poll_run(self, way: Way, now: float) -> Run | None:
         """What is encrypted already, else what the association has to say; behind the goodbyes it says nothing."""
-        run = self.session.poll_run(now)
+        run = self._poll_admitted(self.session, way, now)
         if run is None and self.session.is_up:
-            packets = self.association.poll_transmits(now, MAX_RUN_BYTES // MTU)
+            packets = self._poll_packets(way, now)
             if packets:
                 self.send(packets, now)
-                run = self.session.poll_run(now)
+                run = self._poll_admitted(self.session, way, now)
         return run
+
+    def _poll_packets(self, way: Way, now: float) -> Sequence[bytes]:
+        """What the association has to say; by a way that has to be proved first, only whether the peer hears this."""
+        if self.limit is None or self.limit.is_proven(way) or not self.association.is_established:
+            return self.association.poll_transmits(now, MAX_RUN_BYTES // MTU)
+        is_asked = way == self.probed
+        if is_asked and now < self.probed_at + PROBE_INTERVAL:
+            return ()
+        self.probed, self.probed_at = way, now
+        return self.association.probe(now, anew=not is_asked)
 
     def send(self, packets: Sequence[bytes], now: float) -> None:
         """Encrypt packets of the association's."""

@@ -127,6 +127,23 @@ class Association:
         """
         self._context.packet_size = max(self._context.packet_size * 3 // 4 & ~3, MIN_PACKET_SIZE)
 
+    def probe(self, now: float, *, anew: bool) -> list[bytes]:
+        """A packet that asks whether the peer hears it, with a question of its own (a HEARTBEAT, RFC 9260 §5.4).
+
+        `is_probe_answered` tells whether the last question was; unless `anew`, it is asked again. No packet before the
+        association is up.
+        """
+        link = self._lifecycle.link
+        if link is None:
+            return []
+        probe = self._lifecycle.heartbeats.probe(now, anew=anew)
+        return [self._context.outbox.writer(link.terms.peer_tag).write(probe.encode())]
+
+    @property
+    def is_probe_answered(self) -> bool:
+        """Whether the peer has received the last probe: nobody else could have known what to answer."""
+        return self._lifecycle.heartbeats.is_probe_answered
+
     # -- in ------------------------------------------------------------------------------------------------------
 
     def receive_datagrams(self, batch: Sequence[bytes], now: float) -> None:

@@ -15,6 +15,7 @@ class Heartbeats:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._asked: bytes | None = None
+        self._probe: bytes | None = None
 
     def start(self, now: float) -> None:
         """Ask after the next interval."""
@@ -28,16 +29,33 @@ class Heartbeats:
         missed = self._asked is not None
         self._asked = None
         if is_idle:
-            self._asked = _INFO.pack(now - self._context.began_at, self._context.rng.getrandbits(64))
+            self._asked = self._new_info(now)
             self._context.outbox.send(HeartbeatChunk(self._asked))
         self.start(now)
         return missed
 
+    def probe(self, now: float, *, anew: bool) -> HeartbeatChunk:
+        """A question of which only who receives it can know the answer; unless `anew`, the last one again."""
+        if anew or self._probe is None:
+            self._probe = self._new_info(now)
+        return HeartbeatChunk(self._probe)
+
+    @property
+    def is_probe_answered(self) -> bool:
+        """Whether the last probe was answered, if there was one."""
+        return self._probe is None
+
     def on_answer(self, answer: HeartbeatAckChunk, now: float) -> bool:
         """Take an answer; return whether it is to the question that was asked last."""
+        if answer.info == self._probe:
+            self._probe = None
+            return True
         if answer.info != self._asked:
             return False
         asked_at, _ = _INFO.unpack(answer.info)
         self._asked = None
         self._context.rto.measured(now - self._context.began_at - asked_at)
         return True
+
+    def _new_info(self, now: float) -> bytes:
+        return _INFO.pack(now - self._context.began_at, self._context.rng.getrandbits(64))
