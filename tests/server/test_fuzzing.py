@@ -33,7 +33,7 @@ NAME, PASSWORD = "somebody", "PasswordOfSomebodyHere"
 KEY = PASSWORD.encode()
 KNOWN = Configuration(ice_credentials=(NAME, PASSWORD))
 RNG = random.Random(1)
-EXAMPLES = settings(max_examples=int(os.environ.get("TRIO_WEBRTC_RUNS", "20")) * 10)
+EXAMPLES = settings(max_examples=int(os.environ.get("TRIO_WEBRTC_RUNS", "20")) * 4)
 MOST_BYTES = 4096
 """What somebody who knows the password is sent in ten seconds: an answer, checks and the begin of a handshake, and all
 of these again and again, if he says no more."""
