@@ -70,6 +70,44 @@ class Dripping:
         return self._inner.send(data[: self._rng.choice((0, 1, 3, 700, 5000))])
 
 
+class Unwatched:
+    """A socket that takes ten bytes, and that the kernel is never willing to watch in one direction (epoll_ctl(2))."""
+
+    local_address, remote_address = ("10.0.0.1", 1), ("10.0.0.2", 2)
+
+    def __init__(self, direction):
+        self._direction, self.taken, self.ends = direction, bytearray(), []
+
+    def send(self, data):
+        taken = data[: 10 - len(self.taken)]
+        self.taken += taken
+        return len(taken)
+
+    def receive(self):
+        return None
+
+    async def wait_readable(self):
+        await self._wait("readable")
+
+    async def wait_writable(self):
+        await self._wait("writable")
+
+    async def _wait(self, direction):
+        await trio.lowlevel.checkpoint()
+        if direction == self._direction:
+            raise OSError(errno.ENOSPC, "no room for one more descriptor")
+        await trio.sleep_forever()
+
+    def end_sending(self):
+        self.ends.append("end")
+
+    def close(self):
+        self.ends.append("close")
+
+    def reset(self):
+        self.ends.append("reset")
+
+
 def run(connection, data, segment_size=None):
     return Transmit(connection, connection.remote_address, data, segment_size)
 
@@ -563,6 +601,36 @@ async def test_a_frame_is_never_cut_short_by_an_end_on_the_kernels_sockets():
     assert len(got) < count * 65
     assert set(got) == {bytes(1000)}
     right.close()
+
+
+@pytest.mark.parametrize("direction", ["readable", "writable"])
+@pytest.mark.parametrize("task", ["serve", "finish"])
+async def test_a_connection_that_the_kernel_does_not_watch_is_reset_behind_half_a_frame(
+    notebook, direction, task, autojump_clock
+):
+    socket = Unwatched(direction)
+    connection = TcpConnection(socket)
+    connection.send(run(connection, bytes(100)))
+    with trio.move_on_after(1.0):
+        await (connection.serve(notebook) if task == "serve" else connection.finish())
+    connection.close()
+    assert len(socket.taken) == 10
+    assert socket.ends == ["reset"]
+
+
+async def test_who_waits_for_room_hears_that_a_connection_is_not_watched(autojump_clock):
+    connection = TcpConnection(Unwatched("writable"))
+    fill(connection)
+
+    async def wait():
+        with pytest.raises(trio.ClosedResourceError):
+            await connection.wait_for_room()
+
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(wait)
+    connection.close()
 
 
 # As a path's connection.

@@ -126,8 +126,7 @@ class TcpConnection:
 
         Raises OSError when the connection is lost, and (EMSGSIZE) for datagrams that no frame has room for.
         """
-        if self._failure is not None:
-            raise OSError(self._failure.errno, self._failure.strerror)
+        self._check_not_lost()
         if len(self._unsent) >= MAX_UNSENT:
             return 0
         try:
@@ -149,10 +148,16 @@ class TcpConnection:
             raise
 
     def _lose(self, error: OSError) -> None:
-        """Nothing can be sent any more: have the reader take what there still is, and end."""
+        """Nothing can be sent any more: have the reader take what there still is, and end.
+
+        What is unsent stays so, for `close()` to know: the peer may be there, and wait for the rest of a frame.
+        """
         self._failure = self._note_loss(error)
-        self._unsent.clear()
         self._until_failure.cancel()
+
+    def _check_not_lost(self) -> None:
+        if self._failure is not None:
+            raise OSError(self._failure.errno, self._failure.strerror)
 
     def _note_loss(self, error: OSError) -> OSError:
         if self.loss is None:
@@ -163,6 +168,7 @@ class TcpConnection:
         """Have frames leave until no more bytes than these wait. Raises OSError when the connection is lost."""
         async with self._writability:  # the kernel lets one task at a time wait for a socket
             while len(self._unsent) > at_most:
+                self._check_not_lost()
                 try:
                     await self._socket.wait_writable()
                 except OSError as error:  # as with reading
