@@ -24,14 +24,14 @@ class Resolver:
     def __getattr__(self, name: str) -> object:
         return getattr(self._host, name)
 
-    async def resolve(self, host: str, port: int):
+    async def resolve(self, host: str, port: int, *, limiter: trio.CapacityLimiter):
         self.asked.append(host)
         self.asking += 1
         self.most_at_once = max(self.asking, self.most_at_once)
         try:
             if host in self.slow:
                 await trio.sleep_forever()
-            return await self._host.resolve(host, port)
+            return await self._host.resolve(host, port, limiter=limiter)
         finally:
             self.asking -= 1
 

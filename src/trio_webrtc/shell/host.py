@@ -3,6 +3,7 @@
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -50,12 +51,16 @@ class HostNetwork:
             raise
         return opened
 
-    async def resolve(self, host: str, port: int) -> Sequence[Address]:
-        """Ask the system's resolver, in a thread. Raises OSError.
+    async def resolve(self, host: str, port: int, *, limiter: trio.CapacityLimiter | None = None) -> Sequence[Address]:
+        """Ask Trio's resolver, or in one of the limiter's threads the system's. Raises OSError.
 
-        If cancelled, the thread's answer is dropped when it comes.
+        If cancelled, the thread's answer is dropped when it comes, and the limiter has it back no sooner.
         """
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        if limiter is None:
+            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        else:
+            ask = partial(socket.getaddrinfo, host.encode("ascii"), port, type=socket.SOCK_DGRAM)
+            found = await trio.to_thread.run_sync(ask, limiter=limiter, abandon_on_cancel=True)
         return [text_address(sockaddr) for _, _, _, _, sockaddr in found]
 
 

@@ -1,7 +1,8 @@
 """Looks up the names that a peer's candidates have in the place of addresses, by this host's resolver.
 
-A peer chooses what is asked for, and may have chosen a name that is answered slowly or never: one is looked up at a
-time, and the first that takes too long is the last.
+A peer chooses what is asked for, and may have chosen a name that is answered slowly or never. Each connection looks up
+one at a time, and the first that takes too long is its last. The resolver goes on with that one all the same, in a
+thread that nobody can end; so all connections of an event loop have a few threads for names, and take no others.
 """
 
 import logging
@@ -14,10 +15,15 @@ from trio_webrtc.shell.announcing import is_name
 from trio_webrtc.shell.network import Network
 
 LOOKUP_TIMEOUT: Final = 5.0
-"""Seconds that a name is given."""
+"""Seconds that a name is given, in which it may have to wait for a thread."""
+
+MAX_LOOKUP_THREADS: Final = 8
+"""Threads of an event loop in which names of peers are looked up, those included whose answers nobody waits for now."""
 
 MAX_WAITING_NAMES: Final = 8
 """Names that wait for their turn; others are left alone."""
+
+_threads: Final = trio.lowlevel.RunVar[trio.CapacityLimiter]("trio_webrtc.shell.lookups")
 
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +66,7 @@ class NameLookups:
     async def _look_up(self, name: str) -> None:
         with trio.move_on_after(LOOKUP_TIMEOUT) as patience:
             try:
-                addresses = await self._network.resolve(name, 0)
+                addresses = await self._network.resolve(name, 0, limiter=_threads_of_this_loop())
             except OSError as error:
                 _logger.debug("cannot look up the peer's name %s: %s", name, error)
                 return
@@ -69,3 +75,13 @@ class NameLookups:
         if patience.cancelled_caught:
             self._has_given_up = True
             _logger.debug("cannot look up the peer's name %s: no answer in %.1f s", name, LOOKUP_TIMEOUT)
+
+
+def _threads_of_this_loop() -> trio.CapacityLimiter:
+    """Not Trio's own: what else of the program needs a thread would wait for the names that peers have chosen."""
+    try:
+        limiter = _threads.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(MAX_LOOKUP_THREADS)
+        _threads.set(limiter)
+    return limiter

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+import trio
+
 from trio_webrtc.core.contract import Address
 from trio_webrtc.errors import UsageError
 
@@ -191,10 +193,11 @@ class Network(Protocol):
         Raises OSError.
         """
 
-    async def resolve(self, host: str, port: int) -> Sequence[Address]:
+    async def resolve(self, host: str, port: int, *, limiter: trio.CapacityLimiter | None = None) -> Sequence[Address]:
         """Look up the addresses of a name, or of an address in text form. Raises OSError.
 
-        If cancelled, nothing is left behind.
+        Who asks for what others have chosen gives a limiter, whose threads this uses if it needs any; the name is ASCII
+        then. If cancelled, nothing is left behind but the thread.
         """
 
 

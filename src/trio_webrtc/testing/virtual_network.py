@@ -372,8 +372,8 @@ class VirtualHost:
         self.members.setdefault(group, []).append(socket)
         return socket
 
-    async def resolve(self, host: str, port: int) -> Sequence[Address]:
-        """Look up a host of the same network by its name or one of its addresses. Raises OSError."""
+    async def resolve(self, host: str, port: int, *, limiter: trio.CapacityLimiter | None = None) -> Sequence[Address]:
+        """Look up a host of the same network by its name or one of its addresses, without a thread. Raises OSError."""
         await trio.sleep(self.network.lookup_delay)
         found = self.realm.find_host(host)
         if found is None:
