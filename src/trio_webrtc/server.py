@@ -197,11 +197,11 @@ class WebRtcServer:
         configuration = replace(configuration, ice_lite=ice_lite is None or ice_lite)
         self._check_admissible(configuration, first_contact)
         is_strangers = first_contact is not None
-        make_ways = partial(SharedPorts, self._switchboard, self._places, is_strangers, self._contacts.take_leave)
+        membership = _Membership(self._peers, self._contacts)
+        make_ways = partial(SharedPorts, self._switchboard, self._places, is_strangers, membership.take_leave)
         async with run_peer_connection(configuration, self._network, make_ways) as connection:
             self._check_admissible(configuration, first_contact)  # again: others have had their turns meanwhile
-            self._peers[connection] = None
-            connection._enlist(_Membership(self._peers, connection))
+            membership.begin(connection)
             if first_contact is not None:
                 self._contacts.forget(first_contact.local_ufrag)
                 if first_contact.transport == "udp":
@@ -307,12 +307,28 @@ class WebRtcServer:
                 nursery.start_soon(act, peer)
 
 
-@dataclass(frozen=True, slots=True)
 class _Membership:
-    """A peer's entry in its server's list, which goes when its path has ended."""
+    """A peer's entry in its server's list, from when it is admitted until its path has ended."""
 
-    peers: dict[PeerConnection, None]
-    peer: PeerConnection
+    def __init__(self, peers: dict[PeerConnection, None], contacts: FirstContacts) -> None:
+        self._peers = peers
+        self._contacts = contacts
+        self._peer: PeerConnection | None = None
+        self._has_begun = False
+
+    def begin(self, peer: PeerConnection) -> None:
+        """Admit the peer, which answers to its names from now on."""
+        self._has_begun = True
+        self._peer = peer
+        self._peers[peer] = None
+        peer._enlist(self)
+
+    def take_leave(self, former_name: str) -> None:
+        """Who asks for the peer by this name from now on is late. One that was not admitted has had none."""
+        if self._has_begun:
+            self._contacts.take_leave(former_name)
 
     def close(self) -> None:
-        self.peers.pop(self.peer, None)
+        if self._peer is not None:
+            self._peers.pop(self._peer, None)
+            self._peer = None

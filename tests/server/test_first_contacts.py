@@ -7,7 +7,16 @@ import re
 import pytest
 import trio
 
-from trio_webrtc import Certificate, Configuration, PeerConnection, ServerLimits, WebRtcServer, first_contact
+from trio_webrtc import (
+    Certificate,
+    Configuration,
+    FirstContact,
+    PeerConnection,
+    ServerLimits,
+    UsageError,
+    WebRtcServer,
+    first_contact,
+)
 from trio_webrtc.core.contract import Received
 from trio_webrtc.first_contact import FORMER_NAME_LIFETIME, LONGEST_SILENCE
 
@@ -105,6 +114,41 @@ async def test_late_checks_by_the_name_of_before_a_restart_are_no_first_contacts
         knock_late(server, joined.peer, former)
         assert server.get_stats().checks_for_unknown_ufrags == 1
         assert await names_that_knock(server) == []
+
+
+@pytest.mark.parametrize("cause", ["no room", "cancelled"])
+async def test_who_was_turned_away_is_announced_again_as_soon_as_it_knocks(site: Site, autojump_clock, cause: str):
+    """Its name never was a peer's, so its checks are not late. There is room for one of two that come at once."""
+    peers, turned_away = [], []
+    both = [letter * 24 for letter in "ab"]
+
+    async def meet(contact: FirstContact) -> None:
+        name = contact.local_ufrag
+        configuration = Configuration(ice_credentials=(name, name))
+        with trio.CancelScope() as impatience:
+            if cause == "cancelled":
+                impatience.cancel()
+            try:
+                async with server.open_peer_connection(configuration, first_contact=contact):
+                    peers.append(name)
+                    await trio.sleep(1)
+            except UsageError:
+                turned_away.append(name)
+        if impatience.cancelled_caught:
+            turned_away.append(name)
+
+    limits = ServerLimits(max_peers=1)
+    async with site.serve(limits=limits) as server:
+        knock(site, both)
+        await trio.sleep(0.1)
+        async with trio.open_nursery() as nursery:
+            for _ in both:
+                nursery.start_soon(meet, await server.unknown_ufrags.receive())
+        assert server.get_stats().peers == 0
+        assert sorted(peers + turned_away) == both
+        assert turned_away
+        knock(site, both)
+        assert sorted(await names_that_knock(server)) == turned_away
 
 
 @pytest.mark.parametrize("way_out", ["goodbye", "own", "silence"])
