@@ -175,8 +175,9 @@ class PeerConnection:
         self._ways = make_ways(self._path, self._core)
         self._is_gathering = False
         self._has_refused = False
-        self._local_names = NameResolver(network, configuration.interface_filter, self._resolved)
-        self._lookups = NameLookups(network, self._resolved)
+        found = partial(_tell_of_name, self._path, self._core)  # no method, or this and they would keep each other
+        self._local_names = NameResolver(network, configuration.interface_filter, found)
+        self._lookups = NameLookups(network, found)
         self._channels: dict[Channel, DataChannel] = {}
         self._arriving, self.incoming_data_channels = trio.open_memory_channel[DataChannel](
             configuration.max_incoming_channels
@@ -350,9 +351,6 @@ class PeerConnection:
         resolver = self._local_names if is_local else self._lookups
         if asks and not self._configuration.ice_lite and not self._core.closed and resolver.ask(name):
             self._path.start_soon(resolver.run)
-
-    def _resolved(self, name: str, host: str) -> None:
-        self._path.tell(self._core.resolve_name, name, host, trio.current_time())
 
     def _connect(self, wanted: ConnectionWanted) -> None:
         if not self._core.closed:
@@ -590,6 +588,10 @@ class PeerConnection:
         self._candidates.end()
         self._state.end()
         self._offers_due.end()
+
+
+def _tell_of_name(path: Path, core: PeerCore, name: str, host: str) -> None:
+    path.tell(core.resolve_name, name, host, trio.current_time())
 
 
 def _description(kind_and_text: tuple[Kind, str] | None) -> SessionDescription | None:

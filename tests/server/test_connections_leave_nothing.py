@@ -31,7 +31,7 @@ from trio_webrtc import (
 from trio_webrtc.testing import VirtualHost
 
 from ..surface.conftest import negotiate
-from ..surface.quiescence import descriptors, no_objects_stay_behind, tasks
+from ..surface.quiescence import descriptors, no_objects_stay_behind, no_objects_wait_for_the_collector, tasks
 from ..surface.test_lifetimes import Stage, stage_of
 from .aiming import join, say, using
 from .conftest import PORT, RUNS, Site, agree, connect, only
@@ -205,6 +205,19 @@ VISITS = [
     *((way, "tcp") for way in WAYS),
     *((way, "udp") for way in (leave_cleanly, fall_silent, be_closed_by_its_own_handler)),
 ]
+
+
+@pytest.mark.parametrize(("way", "transport"), VISITS, ids=lambda value: getattr(value, "__name__", value))
+async def test_all_that_a_peer_was_goes_with_the_last_reference_to_it(
+    site: Site, autojump_clock, way: Callable[[Round], Awaitable[None]], transport: str
+):
+    """B8: in its strongest form, without the garbage collector, and with the server open all the time."""
+    guest = site.add_guest()
+    async with site.serve() as server, trio.open_nursery() as handlers:
+        with no_objects_wait_for_the_collector():
+            await visit_once(site, guest, server, handlers, way, transport)
+            await wait_until_all_have_left(site, server, guest)
+            await wait_all_tasks_blocked()
 
 
 async def test_the_memory_of_a_server_does_not_grow_with_the_peers_that_it_has_had(site: Site, autojump_clock):

@@ -67,6 +67,20 @@ def no_objects_stay_behind() -> Iterator[None]:
 
 
 @contextmanager
+def no_objects_wait_for_the_collector() -> Iterator[None]:
+    """Asserts that objects go with the last reference to them: no two of them keep each other."""
+    gc.collect()
+    gc.disable()
+    try:
+        known = {id(reference()) for reference in watched_objects()}
+        yield
+        left = [reference() for reference in watched_objects() if id(reference()) not in known]
+        assert not left, f"left to the collector: {left}"
+    finally:
+        gc.enable()
+
+
+@contextmanager
 def nothing_stays_behind() -> Iterator[None]:
     """Asserts that tasks, too, are afterwards what they were before."""
     before = tasks()

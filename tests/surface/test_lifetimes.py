@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakMethod
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ from trio_webrtc.core.peer import Negotiating, Secured, Securing
 from trio_webrtc.testing import DatagramSent, SocketClosed
 
 from .conftest import RUNS, MakeWorld, World, negotiate
-from .quiescence import nothing_stays_behind
+from .quiescence import no_objects_wait_for_the_collector, nothing_stays_behind
 
 LATENCY = 0.02
 ALERT, APPLICATION_DATA = 21, 23  # record types (RFC 5246 §6.2.1)
@@ -188,11 +189,11 @@ def record_chunks(peer: PeerConnection) -> list[int]:
     types: list[int] = []
     stage = peer._core.stage
     if isinstance(stage, Secured):
-        receive = stage.association.receive_datagrams
+        receive = WeakMethod(stage.association.receive_datagrams)  # it is to keep what follows, and not that it
 
         def receive_and_record(batch, now):
             types.extend(packet[12] for packet in batch)  # RFC 9260 §3.1: behind the common header
-            receive(batch, now)
+            receive()(batch, now)
 
         stage.association.receive_datagrams = receive_and_record
     return types
@@ -209,3 +210,14 @@ async def test_goodbyes_leave_before_the_sockets_are_freed(
             world = make_world(seed, latency=LATENCY)
             await leave(world, stage, way_out)
             assert not world.network.open_sockets
+
+
+@pytest.mark.parametrize("stage", list(Stage), ids=lambda stage: stage.name.lower())
+@pytest.mark.parametrize("way_out", WAYS_OUT, ids=lambda way: way.__name__)
+async def test_all_that_a_connection_was_goes_with_the_last_reference_to_it(
+    world: World, autojump_clock, stage: Stage, way_out: Callable
+):
+    """B8: in its strongest form, without the garbage collector."""
+    with no_objects_wait_for_the_collector():
+        await leave(world, stage, way_out)
+        await trio.testing.wait_all_tasks_blocked()

@@ -1,6 +1,8 @@
 """The pair in use: how its consent is asked for and given."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 
 from trio_webrtc.core.contract import Received
 from trio_webrtc.core.ice.checks import encode_check
@@ -35,16 +37,15 @@ class PairInUse:
         self.pair = pair
         self.way = pair.via, pair.remote_address
         self.generation = generation
+        send = partial(outbox.send, *self.way)
         self.consent = Consent(
-            ask=self._ask,
+            ask=partial(_ask, pair, generation, role, send),  # no method, or this and it would keep each other
             repeats=pair.base.is_udp,
             transaction_ids=transaction_ids,
             rng=rng,
             settings=settings,
             now=now,
         )
-        self._role = role
-        self._outbox = outbox
 
     def take_answer(self, message: Message, received: Received, now: float) -> bool:
         """Whether that is the peer's answer to a consent check; if it is, heed it."""
@@ -64,17 +65,19 @@ class PairInUse:
             self.consent.revoke(now)
         return True
 
-    def _ask(self, transaction_id: bytes) -> None:
-        pair, generation = self.pair, self.generation
-        if generation.remote is None:
-            return
-        request = encode_check(
-            pair,
-            local=generation.local,
-            remote=generation.remote,
-            role=self._role,
-            nominating=False,
-            transaction_id=transaction_id,
-        )
-        pair.consent_requests_sent += 1
-        self._outbox.send(*self.way, request)
+
+def _ask(
+    pair: CandidatePair, generation: Generation, role: Role, send: Callable[[bytes], None], transaction_id: bytes
+) -> None:
+    if generation.remote is None:
+        return
+    request = encode_check(
+        pair,
+        local=generation.local,
+        remote=generation.remote,
+        role=role,
+        nominating=False,
+        transaction_id=transaction_id,
+    )
+    pair.consent_requests_sent += 1
+    send(request)
