@@ -101,6 +101,30 @@ async def meet_a_bug(side):
             await trio.sleep_forever()
 
 
+async def have_a_task_end_the_program(side):
+    async def end_the_program():
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        async with side.open() as path:
+            side.use(path)
+            path.start_soon(end_the_program)
+            await trio.sleep(60)
+
+
+async def have_a_group_with_it_out_of_a_task(side):
+    async def end_the_program():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            raise SystemExit(3)
+
+    with pytest.RaisesGroup(SystemExit):
+        async with side.open() as path:
+            side.use(path)
+            path.start_soon(end_the_program)
+            await trio.sleep(60)
+
+
 WAYS_OUT = [
     leave_cleanly,
     raise_in_body,
@@ -112,6 +136,8 @@ WAYS_OUT = [
     have_the_core_end,
     have_the_core_end_by_a_timer,
     meet_a_bug,
+    have_a_task_end_the_program,
+    have_a_group_with_it_out_of_a_task,
 ]
 
 
@@ -368,6 +394,20 @@ async def test_what_cannot_be_freed_keeps_nothing_else_from_being_freed(side, au
     assert len(caplog.records) == 1
 
 
+async def test_what_ends_the_program_while_it_is_freed_keeps_nothing_else_from_being_freed(side, autojump_clock):
+    class Fatal:
+        def close(self):
+            raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        async with side.open() as path:
+            path.own(Fatal())
+            side.use(path)
+            path.own(Fatal())
+    assert path.freed.is_set()
+    assert side.wire == [*GOODBYES, "socket closed"]
+
+
 async def test_what_becomes_the_paths_when_it_has_ended_is_freed_at_once(side, autojump_clock):
     async with side.open() as path:
         await path.aclose()
@@ -420,6 +460,21 @@ async def test_a_bug_in_a_task_of_the_path_ends_the_path_whatever_the_body_does(
                 await trio.sleep(1)
             assert path.freed.is_set()
     assert side.wire == [*GOODBYES, "socket closed"]
+
+
+async def test_a_task_that_ends_the_program_ends_the_path_at_once_whatever_the_body_does(side, autojump_clock, caplog):
+    async def end_the_program():
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        async with side.open() as path:
+            side.use(path)
+            path.start_soon(end_the_program)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            assert path.freed.is_set()
+    assert side.wire == [*GOODBYES, "socket closed"]
+    assert caplog.records == []
 
 
 async def test_a_bug_met_while_a_connection_ends_is_raised_from_the_peers_scope(side, autojump_clock, caplog):

@@ -74,6 +74,18 @@ async def test_the_bodys_own_exception_wins_over_cancellation_from_outside():
                 raise ValueError("mine")
 
 
+@pytest.mark.parametrize("kind", [ValueError, SystemExit])
+async def test_the_only_exception_of_a_task_wins_over_cancellation_from_outside(kind):
+    with pytest.raises(kind, match="the task's"):  # noqa: SIM117
+        with trio.CancelScope() as outer:
+            async with UnwrappingNursery() as nursery:
+                nursery.start_soon(fail_when_cancelled, kind("the task's"))
+                nursery.start_soon(trio.sleep_forever)
+                await trio.testing.wait_all_tasks_blocked()
+                outer.cancel()
+                await trio.sleep_forever()
+
+
 async def test_cancellation_from_outside_passes_through_quietly():
     with trio.CancelScope() as outer:
         async with UnwrappingNursery() as nursery:

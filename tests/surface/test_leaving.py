@@ -170,6 +170,26 @@ async def test_a_bug_in_one_peers_core_comes_out_of_that_peers_scope_alone(
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
 
 
+@pytest.mark.parametrize("fatal", [SystemExit, pytest.fail.Exception])
+async def test_what_is_to_end_the_program_or_a_test_comes_out_of_a_task_of_the_connection_at_once(
+    world: World, autojump_clock, caplog, fatal: type[BaseException]
+):
+    """T4: such as the user's own code may raise where a connection calls it."""
+
+    def filter_interfaces(_: object) -> bool:
+        raise fatal("from the filter")
+
+    with pytest.raises(fatal, match="from the filter"):
+        async with open_peer_connection(Configuration(interface_filter=filter_interfaces), network=world.left) as peer:
+            peer.create_data_channel("chat")
+            await peer.set_local_description()
+            await trio.sleep(60)
+    assert trio.current_time() == 0
+    assert peer.connection_state == "closed"
+    assert not world.network.open_sockets
+    assert caplog.records == []
+
+
 async def test_an_unread_channel_that_holds_the_window_shut_is_named_once(world: World, autojump_clock, caplog):
     async with world.meet() as (_, _, near, far):
         with trio.move_on_after(20):

@@ -20,7 +20,7 @@ from trio_webrtc.shell.network import UdpSocket
 from trio_webrtc.shell.port import Port
 from trio_webrtc.shell.scope import scope
 from trio_webrtc.shell.sending import MAX_RUNS_PER_FLUSH, Sending, SendingCore
-from trio_webrtc.shell.unwrapping import UnwrappingNursery
+from trio_webrtc.shell.unwrapping import UnwrappingNursery, is_only_cancelled
 
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -254,11 +254,18 @@ class Path:
 
     @contextlib.contextmanager
     def _guarding(self) -> Iterator[None]:
-        """Have a bug end this path, and no other; nor keep what has to be done after it from being done."""
+        """Have a bug end this path, and no other; nor keep what has to be done after it from being done.
+
+        What is to end more than a path, such as SystemExit, ends this one as well, and goes on.
+        """
         try:
             yield
         except Exception as bug:
             self._fail(bug)
+        except BaseException as error:
+            if not is_only_cancelled(error):
+                self._say_goodbye()
+            raise
 
     # The path's own task.
 
@@ -331,12 +338,14 @@ class Path:
                 with self._guarding():
                     await self._holdings.finish()
         finally:
-            with self._guarding():
-                self._sending.end()
-            with self._guarding():
-                self._holdings.free()
-            self._deliver = _no_command  # or the path and the objects on its surface would keep each other
-            self.freed.set()
+            try:
+                with self._guarding():
+                    self._sending.end()
+                with self._guarding():
+                    self._holdings.free()
+            finally:
+                self._deliver = _no_command  # or the path and the objects on its surface would keep each other
+                self.freed.set()
 
 
 def _no_command() -> None:

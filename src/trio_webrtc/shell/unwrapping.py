@@ -11,10 +11,9 @@ import trio
 
 
 class UnwrappingNursery(contextlib.AbstractAsyncContextManager[trio.Nursery, bool | None]):
-    """`trio.open_nursery()`, but what its body raised comes out as itself.
+    """`trio.open_nursery()`, but what its body or one of its tasks raised comes out as itself.
 
-    If all else in the group is `Cancelled`, the body's own exception is raised; if there is only one member, that one;
-    otherwise the group as it is.
+    That is, if there is nothing else in the group but `Cancelled`; otherwise the group comes out as it is.
     """
 
     def __init__(self) -> None:
@@ -45,10 +44,11 @@ class UnwrappingNursery(contextlib.AbstractAsyncContextManager[trio.Nursery, boo
 
 def _essence(group: BaseExceptionGroup[BaseException], own: BaseException | None) -> BaseException:
     """The one exception that says what happened, or the group if there is none."""
-    if len(group.exceptions) == 1:
-        return group.exceptions[0]
-    if own is not None and all(member is own or is_only_cancelled(member) for member in group.exceptions):
-        return own
+    telling = [member for member in group.exceptions if not is_only_cancelled(member)]
+    if len(telling) == 1:
+        return telling[0]
+    if not telling:
+        return own or group.exceptions[0]
     return group
 
 
