@@ -35,6 +35,7 @@ def check(
     extra: Mapping[Attribute, object] | None = None,
     *,
     nominates: bool = True,
+    sender: str = "them",
 ) -> bytes:
     """A connectivity check for somebody, with a password or none."""
     return Message(
@@ -42,7 +43,7 @@ def check(
         message_class=MessageClass.REQUEST,
         transaction_id=rng.randbytes(12),
         attributes={
-            USERNAME: f"{ufrag}:them",
+            USERNAME: f"{ufrag}:{sender}",
             PRIORITY: 2**31 - 1,
             ICE_CONTROLLING: 1,
             **({USE_CANDIDATE: None} if nominates else {}),

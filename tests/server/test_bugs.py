@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from trio_webrtc import CloseReason
+from trio_webrtc import CloseReason, Configuration
 from trio_webrtc.core.contract import Transmit
 from trio_webrtc.core.peer import PeerCore
 from trio_webrtc.shell.framing import frame
@@ -56,6 +56,17 @@ class Scene:
         own = check(name_of(self.other), key_of(self.other), random.Random(1), nominates=False)
         via.send(Transmit(via, server, own))
 
+    async def be_met_by_a_stranger_at_the_same_address(self) -> None:
+        self.joined.peer._ways.seat.is_strangers = True
+        name = "x" * 24
+        via, server = self.joined.client._core._way
+        knock = check(name, name.encode(), random.Random(1))
+        via.send(Transmit(via, server, knock))
+        contact = await self.server.unknown_ufrags.receive()
+        configuration = Configuration(ice_credentials=(name, name))
+        async with self.server.open_peer_connection(configuration, first_contact=contact):
+            await trio.sleep(1)
+
     async def come_by_one_more_connection(self) -> None:
         socket = await self.guest.connect_tcp(None, ("10.0.0.1", PORT))
         socket.send(frame(check_for(self.joined.client, self.joined.peer)))
@@ -80,6 +91,7 @@ BROUGHT_ABOUT: dict[str, Callable[[Scene], object]] = {
     "add_connection": Scene.come_by_one_more_connection,
     "authenticates": Scene.be_checked_by_a_stranger,
     "forget_address": Scene.lose_the_address,
+    "has_answered": Scene.be_met_by_a_stranger_at_the_same_address,
     "is_validated": Scene.say_something,
     "lower_mtu": Scene.speak_where_only_little_passes,
     "report_send_error": Scene.speak_where_only_little_passes,

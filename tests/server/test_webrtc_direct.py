@@ -19,11 +19,13 @@ from trio_webrtc import (
     UsageError,
     WebRtcServer,
 )
+from trio_webrtc.core.contract import Received
 from trio_webrtc.core.stun.message import USERNAME, Message, MessageClass, Method
 from trio_webrtc.shell.framing import frame
 from trio_webrtc.testing import VirtualHost
 
 from ..surface.quiescence import nothing_stays_behind
+from . import strangers
 from .conftest import LISTEN, PORT, Site, echo
 from .webrtc_direct import (
     MAX_MESSAGE_SIZE,
@@ -146,6 +148,39 @@ async def test_repeated_checks_of_somebody_who_was_met_are_no_second_contact(sit
             await trio.sleep(SETTLING_TIME)
             assert len(met) == 1
             assert server.get_stats().peers == 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("nominates", [True, False])
+@pytest.mark.parametrize(
+    ("seconds", "patience"), [(-1.0, 1), (0.11, 10), (0.2, 1)], ids=["before", "as the handshake ends", "after"]
+)
+async def test_a_check_that_is_forged_to_come_from_a_newcomer_does_not_keep_it_out(
+    site: Site, autojump_clock, certificate: Certificate, seconds: float, patience: float, nominates: bool
+):
+    """Somebody writes A's address on a check for a name of his own, before A dials or so many seconds after.
+
+    What is taken from A in the midst of its handshake it gets back with its next check, which is seconds away.
+    """
+    of_b, host, port = fingerprint(certificate), site.add_guest(), 4444
+    name = VERSION_1 + "z" * 30
+    forged = strangers.check(name, name.encode(), random.Random(1), sender=name, nominates=nominates)
+    async with site.serve() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(greet, server, certificate, [])
+        via = server._places[0]._port.via(None)
+
+        async def forge() -> None:
+            await trio.sleep(max(seconds, 0))
+            server._switchboard.receive([Received(via, (host.addresses[0], port), forged)])
+
+        nursery.start_soon(forge)
+        await trio.sleep(max(-seconds, 0))
+        async with dial(host, UDP, of_b, version=VERSION_1, port_range=(port, port)) as (peer, handshake):
+            with trio.fail_after(patience):
+                await shake_hands(peer, handshake, of_b)
+                await exchange(peer)
+            connected = [met for met in server._peers if met.connection_state == "connected"]
+            assert [strangers.name_of(met) for met in connected] == [strangers.name_of(peer)]
         nursery.cancel_scope.cancel()
 
 

@@ -116,12 +116,17 @@ async def meet(server: WebRtcServer, certificate: Certificate, contact: FirstCon
 
 @asynccontextmanager
 async def dial(
-    host: VirtualHost, listen: ListenAddress, fingerprint_of_b: bytes, *, version: str
+    host: VirtualHost,
+    listen: ListenAddress,
+    fingerprint_of_b: bytes,
+    *,
+    version: str,
+    port_range: tuple[int, int] | None = None,
 ) -> AsyncIterator[tuple[PeerConnection, DataChannel]]:
     """A's connection, and the channel for its handshake, which has not begun."""
     name = version + secrets.token_hex(16)
     credentials = (name, name) if version == VERSION_1 else None
-    configuration = Configuration(ice_credentials=credentials, max_message_size=MAX_MESSAGE_SIZE)
+    configuration = Configuration(ice_credentials=credentials, max_message_size=MAX_MESSAGE_SIZE, port_range=port_range)
     async with open_peer_connection(configuration, network=host) as peer:
         handshake = peer.create_data_channel("", negotiated=True, id=0)
         await peer.set_local_description()

@@ -28,6 +28,7 @@ class FakePeer:
         self.heard: list[bytes] = []
         self.validated: set[tuple[Via, Address]] = set()
         self.retired: list[Via] = []
+        self.answers = False
 
     def receive(self, batch: Sequence[Received]) -> None:
         for via, from_, data, _ in batch:
@@ -52,6 +53,9 @@ class FakePeer:
 
     def is_validated(self, via: Via, address: Address) -> bool:
         return (via, address) in self.validated
+
+    def has_answered(self) -> bool:
+        return self.answers
 
     def forget_address(self, via: Via, address: Address, now: float) -> None:
         self.validated.discard((via, address))
@@ -83,9 +87,9 @@ def board(strangers: list[Stranger]) -> Switchboard:
     return Switchboard(strangers.append)
 
 
-def seat(board: Switchboard, number: int) -> FakePeer:
+def seat(board: Switchboard, number: int, *, is_strangers: bool = False) -> FakePeer:
     peer = FakePeer(number)
-    peer.seat = board.seat(peer, peer)
+    peer.seat = board.seat(peer, peer, is_strangers=is_strangers)
     peer.seat.know([peer.credentials.ufrag])
     return peer
 
@@ -138,6 +142,31 @@ async def test_an_authenticated_check_moves_an_address_to_its_new_owner(board):
     assert DTLS in after.heard
     assert DTLS not in before.heard
     assert not before.is_validated(VIA, ONE)
+
+
+async def test_a_stranger_takes_no_address_but_that_of_another_who_has_not_answered(board):
+    """Whichever of the two comes later; the check is heard by the one that it names, whoever has the address."""
+    one, other = seat(board, 1, is_strangers=True), seat(board, 2, is_strangers=True)
+    for comes in (one, other, one):
+        receive(board, comes.check())
+        receive(board, DTLS)
+        assert comes.heard[-2:] == [comes.check(), DTLS]
+    one.answers = True
+    receive(board, other.check())
+    receive(board, DTLS)
+    assert other.heard[-1] == other.check()
+    assert one.heard[-1] == DTLS
+    assert one.is_validated(VIA, ONE)
+
+
+async def test_a_stranger_takes_no_address_of_one_that_has_a_password_of_ours(board):
+    """Not even before it has answered."""
+    owner, stranger = seat(board, 1), seat(board, 2, is_strangers=True)
+    receive(board, owner.check())
+    receive(board, stranger.check())
+    receive(board, DTLS)
+    assert DTLS in owner.heard
+    assert stranger.heard == [stranger.check()]
 
 
 async def test_a_forged_check_moves_no_address(board):

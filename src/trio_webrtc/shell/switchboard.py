@@ -41,6 +41,9 @@ class SeatedCore(Protocol):
     def is_validated(self, via: Via, address: Address) -> bool:
         """Whether the peer has proved itself from there."""
 
+    def has_answered(self) -> bool:
+        """Whether the peer has shown that it hears us."""
+
     def forget_address(self, via: Via, address: Address, now: float) -> None:
         """Learn that somebody else has proved itself from there."""
 
@@ -67,8 +70,8 @@ class Seat:
         switchboard: Where it is.
         path: The peer's, by whose guard its core is asked, so that a bug in one core is nobody else's.
         core: The peer's.
-        is_strangers: Whether the peer has chosen the password itself. It proves nothing then, and takes away nobody's
-            address.
+        is_strangers: Whether the peer has chosen the password itself. It proves nothing then, and takes an address away
+            only from one of its kind that has not answered.
     """
 
     def __init__(self, switchboard: "Switchboard", path: Path, core: SeatedCore, *, is_strangers: bool) -> None:
@@ -90,6 +93,10 @@ class Seat:
     def is_validated(self, place: Place) -> bool:
         """Whether the peer has proved itself from there, as far as our core remembers."""
         return self.path.ask(self.core.is_validated, *place) is True
+
+    def gives_way(self) -> bool:
+        """Whether a stranger may have our peer's addresses: it is one itself, and they may be forged."""
+        return self.is_strangers and not self.path.ask(self.core.has_answered)
 
     def close(self) -> None:
         """Leave: what comes from now on is for nobody. Harmless when repeated."""
@@ -231,7 +238,7 @@ class Switchboard:
             if not seat.authenticates(received.data):
                 self.counters.wrong_passwords += 1
                 return ()
-            if owner is None or not seat.is_strangers:
+            if owner is None or not seat.is_strangers or owner.gives_way():
                 self._move((received.via, received.from_), owner, seat)
         return (seat,)
 

@@ -242,6 +242,10 @@ class PeerCore:
         """Whether the peer has proved itself from there."""
         return self.agent.is_validated(via, address)
 
+    def has_answered(self) -> bool:
+        """Whether the peer has shown that it hears us: its DTLS handshake is complete."""
+        return isinstance(self.stage, Secured)
+
     def forget_address(self, via: Via, address: Address, now: float) -> None:
         """Somebody else has proved to be there."""
         self.agent.forget_address(via, address, now)
