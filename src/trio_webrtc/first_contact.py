@@ -25,7 +25,7 @@ FORMER_NAME_LIFETIME: Final = 60.0
 for the 30 s of RFC 7675 §5.1, and then for as long as an application takes to hear of it."""
 
 MAX_FORMER_NAMES: Final = 16_384
-"""Names of those who have left that a server remembers: enough for all its peers to leave at once."""
+"""Names of those who have left that a server remembers: more than it has peers, with the default of `max_peers`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

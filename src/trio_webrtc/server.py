@@ -183,10 +183,11 @@ class WebRtcServer:
             configuration: how to connect and how to end; None for the server's.
             ice_lite: whether to leave it to the peer to find the way (RFC 8445 §2.5), which takes a server that its
                 peers can reach; True if not given.
-            first_contact: who has asked for this one. Its check is answered as soon as the connection is open, so
-                `configuration.ice_credentials` has to have the name asked for. Where nobody has told of the peer's
-                certificate yet, set `verify_remote_certificate=False`, and check `remote_certificates` or whatever
-                else proves who the peer is.
+            first_contact: who has asked for this one. Its check is answered as soon as the connection is open (with
+                `ice_lite=False` it is the peer's next one that is), so `configuration.ice_credentials` has to have the
+                name asked for. Where nobody has told of the peer's certificate yet, set
+                `verify_remote_certificate=False`, and check `remote_certificates` or whatever else proves who the peer
+                is.
 
         Raises:
             UsageError: the server has `max_peers` already, or `ice_credentials` are not possible, which a stranger can
