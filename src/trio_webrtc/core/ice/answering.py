@@ -41,7 +41,6 @@ class Accepted:
 class Refused:
     """A check that gets an error response."""
 
-    code: int
     response: bytes
 
 
@@ -57,13 +56,13 @@ def answer_request(request: Message, received: Received, ours: Credentials, role
     """Decide on an authenticated Binding request. It may switch our role, but nothing else."""
     key = ours.key
     if request.not_understood:
-        return Refused(code=420, response=request.refuse(420).encode(key))
+        return Refused(response=request.refuse(420).encode(key))
     priority = request.get(PRIORITY)
     if priority is None:
-        return Refused(code=400, response=request.refuse(400).encode(key))
+        return Refused(response=request.refuse(400).encode(key))
     verdict = role.judge(request)
     if verdict is Verdict.REFUSE:
-        return Refused(code=487, response=request.refuse(487).encode(key))
+        return Refused(response=request.refuse(487).encode(key))
     if verdict is Verdict.SWITCH:
         role.switch()
     host, port = received.from_

@@ -87,7 +87,6 @@ class SendQueue:
         self.streams: dict[int, OutgoingStream] = {}
         self.current: OutgoingMessage | None = None
         """The message whose fragments are being sent."""
-        self.buffered_total = 0
         self.unacknowledged_total = 0
         self.progressed: set[int] = set()
         """Streams whose amounts have changed since somebody last looked."""
@@ -112,7 +111,6 @@ class SendQueue:
         stream.messages.append(message)
         stream.buffered += size
         stream.unacknowledged += size
-        self.buffered_total += size
         self.unacknowledged_total += size
 
     def front(self, now: float) -> OutgoingMessage | None:
@@ -132,7 +130,6 @@ class SendQueue:
             stream.next_seq = add16(stream.next_seq, 1)
         message.offset += size
         stream.buffered -= size
-        self.buffered_total -= size
         self.progressed.add(stream.id)
         if message.offset == len(message.data):
             self.current = None
@@ -149,7 +146,6 @@ class SendQueue:
         rest = len(message.data) - message.offset
         message.offset = len(message.data)
         message.stream.buffered -= rest
-        self.buffered_total -= rest
         self.settled(message, rest)
         if self.current is message:
             self.current = None
