@@ -51,6 +51,21 @@ async def test_an_answer_does_not_wait_though_something_was_said_just_before(sid
         assert side.wire == [b"word", b"answer"]
 
 
+async def test_an_answer_leaves_with_what_was_to_leave_anyway(side, autojump_clock):
+    async with side.open() as path:
+        side.use(path)
+        await wait_all_tasks_blocked()
+        side.say(b"one")
+        side.say(b"two")
+        path.receive([Received(side.port.via(), side.peer.local_address, b"question")])
+        assert side.wire == [b"one", b"two"]
+        side.say(b"answer")
+        side.say(b"more")
+        assert side.wire == [b"one", b"two"]
+        await wait_all_tasks_blocked()
+        assert side.wire == [b"one", b"two", b"answer", b"more"]
+
+
 async def longest_wait(side, path, after_turn=lambda: None):
     """Speak once in every turn of the event loop; tell for how many turns what was said has waited at most."""
     side.use(path)

@@ -170,6 +170,21 @@ async def test_a_bug_in_one_peers_core_comes_out_of_that_peers_scope_alone(
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
 
 
+async def test_a_bug_in_a_command_is_raised_to_who_gives_it_and_the_connection_goes_on(
+    world: World, autojump_clock, monkeypatch, caplog
+):
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError("injected")
+
+    async with world.meet() as (caller, _, near, far):
+        monkeypatch.setattr(caller._core, "restart_ice", bug)
+        with pytest.raises(ZeroDivisionError, match="injected"):
+            caller.restart_ice()
+        await near.send("still here")
+        assert await far.receive() == "still here"
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("fatal", [SystemExit, pytest.fail.Exception])
 async def test_what_is_to_end_the_program_or_a_test_comes_out_of_a_task_of_the_connection_at_once(
     world: World, autojump_clock, caplog, fatal: type[BaseException]

@@ -53,7 +53,10 @@ class Alarm:
         return self._rings_soon
 
     def let_pass(self) -> None:
-        """Have the next command wait for no others, as it may be an answer."""
+        """Have the next command wait for no others, as it may be an answer; but if it is to ring soon, for that.
+
+        Acknowledgements come all the time, and would tear a stream of messages apart.
+        """
         self._gathers_until = -math.inf
 
     async def wait(self, due: float) -> None:

@@ -1,8 +1,9 @@
 """One peer's way to the world: a core, what it owns of the world, and the tasks that belong to it.
 
-Whatever happens enters the core by one guard, `Path._enter`, and what comes of it is delivered and sent in the same
-breath, by whoever brought it. The path's one task of its own fires the timers. There is one way to end: the core queues
-its goodbyes, they leave, and only then the sockets go.
+What the world does enters the core by one guard, `Path._enter`, and what comes of it is delivered and sent in the same
+breath, by whoever brought it. What the user asks for goes into the core beside it, and raises to the user. The path's
+one task of its own fires the timers. There is one way to end: the core queues its goodbyes, they leave, and only then
+the sockets go.
 """
 
 import contextlib
@@ -51,7 +52,7 @@ class PathCore(SendingCore, Protocol):
 async def open_path(path: "Path") -> AsyncIterator["Path"]:
     """Run a path for the body of an `async with`; the way out of the body is `Path.aclose()`.
 
-    What the body raises comes out as itself.
+    What the body raises comes out as itself; or in a group with a bug that has ended the path meanwhile.
     """
     async with UnwrappingNursery() as nursery:
         try:
@@ -65,8 +66,9 @@ async def open_path(path: "Path") -> AsyncIterator["Path"]:
 class Path:
     """Owns the ports and tasks of one peer, from `open_path()` until `aclose()`.
 
-    Whoever calls a command of the core says so afterwards by `touched()`, or has it called by `tell()`. `deliver` takes
-    the core's events, synchronously, after whatever was put into the core, and before what comes of it is sent.
+    Whoever calls a command of the core, and is to know what it raises, says so afterwards by `touched()`; others have
+    it called by `tell()`. `deliver` takes the core's events, synchronously, after whatever was put into the core, and
+    before what comes of it is sent.
     """
 
     def __init__(self, core: PathCore, *, deliver: Callable[[], None], close_timeout: float) -> None:
@@ -110,7 +112,8 @@ class Path:
         """Deliver and send what comes of a command to the core. Never waits.
 
         What comes of the first command is sent at once. If others follow soon, as from a task that sends one message
-        after the other, these share packets and system calls; an answer to what has come meanwhile does not wait.
+        after the other, these share packets and system calls. An answer to what has come meanwhile does not wait for
+        others, unless a flush is due already: then it leaves with that, within a millisecond.
         """
         if not self._alarm.holds_back() and self._enter(_no_command) > 0:
             self._alarm.gather()
@@ -208,7 +211,7 @@ class Path:
         self._sending.give_up(via)
         self._core.retire(via, trio.current_time())
 
-    # The guard: the one way into the core, as long as the path has not ended.
+    # The guard: how the world gets into the core, as long as the path has not ended.
 
     def _enter(self, command: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> int:
         """Call, deliver, flush; say how many runs were sent. A bug ends this path, and no other."""
@@ -271,9 +274,10 @@ class Path:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Be the path's one task of its own, and the parent of its other tasks. Ends when the path does.
+        """Be the path's one task of its own, and the parent of the others that belong to it. Ends after all of them.
 
-        However that comes about, the path is freed by then.
+        However that comes about, the path is freed by then. Raises the bug that has ended the path, if one has, or what
+        one of its tasks has raised to end more than a path, such as SystemExit.
         """
         try:
             with self._tasks:
