@@ -104,9 +104,9 @@ class Configuration:
     resolve_local_names: bool = True
     """Whether to ask the local network for the addresses behind the names (.local, RFC 6762) that browsers signal."""
     resolve_names: bool = True
-    """Whether to look up the other names that a peer signals in the place of its addresses, by this host's resolver; as
-    Chromium does, and as RFC 8839 §5.1 does not have it. Whoever answers for the name learns that somebody asks. An
-    ICE-lite connection never does."""
+    """Whether to look up the other names that a peer signals in the place of its addresses, by this host's resolver,
+    which RFC 8839 §5.1 does not ask for. Whoever answers for the name learns that somebody asks. An ICE-lite connection
+    never does."""
     ice_credentials: tuple[str, str] | None = None
     """Username fragment and password (RFC 8445 §5.3). None: made from randomness."""
 

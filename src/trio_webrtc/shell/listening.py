@@ -34,8 +34,8 @@ class ListenAddress:
         port: a number, 0 for one that is free, or the first and last of a range, of which the first free one is taken.
         announced_hosts: IP addresses or names by which peers reach this address, where that is not its own: those of a
             one-to-one NAT or a container's host. Peers are told each of them as it stands, addresses of the other
-            family too, since there are translators. A name is for the peer to look up, which this library and Chromium
-            do, but Firefox and others do not, as RFC 8839 §5.1 has it: announce addresses where peers may be any.
+            family too, since there are translators. A name is for the peer to look up, which this library does and
+            others need not (RFC 8839 §5.1): announce addresses where peers may be any.
         announce_own: whether peers are told the own address besides, after those.
         options: sizes of buffers in bytes, whether "::" leaves IPv4 out, whether other programs may share the port.
     """

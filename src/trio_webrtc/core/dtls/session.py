@@ -301,9 +301,9 @@ class Session:
         elif not may_belong_to_handshake(record) or not self._is_listening():
             self.counters.ignored_records += 1
         elif unproven_way is None or self.is_client or self.has_heard:
-            self._begin_handshake(record, now)
+            self._go_on(record, now)
         elif self._brings_cookie(record, unproven_way):
-            self._begin_handshake(b"", now)  # OpenSSL has the record already
+            self._go_on(b"", now)  # OpenSSL has the record already
 
     def _brings_cookie(self, record: bytes, way: Way) -> bool:
         cookies = self._witness.cookies
@@ -316,7 +316,7 @@ class Session:
             self._queue_records(split_records(request))  # not a flight: only a repeated ClientHello has it repeated
         return is_proven
 
-    def _begin_handshake(self, record: bytes, now: float) -> None:
+    def _go_on(self, record: bytes, now: float) -> None:
         self._state = SessionState.CONNECTING
         self._flight.begin(now)
         self.has_heard = True
