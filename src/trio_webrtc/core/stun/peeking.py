@@ -6,13 +6,14 @@ nothing is allocated or verified here; whoever is meant does that.
 
 from typing import Final
 
+from trio_webrtc.core.stun.integrity import MESSAGE_INTEGRITY
+
 _HEADER_LENGTH: Final = 20
 _COOKIE: Final = b"\x21\x12\xa4\x42"
 _BINDING_REQUEST: Final = b"\x00\x01"
 _ANSWER_BIT: Final = 0x01
 """In the first byte: a success or an error, and not a request or an indication."""
 _USERNAME: Final = 0x0006
-_MESSAGE_INTEGRITY: Final = 0x0008
 _MAX_ATTRIBUTES: Final = 16
 """How far into a message USERNAME is looked for. Checks have it among the first."""
 
@@ -43,7 +44,7 @@ def username_of(data: bytes) -> tuple[str, str] | None:
                 return None
             local, colon, remote = value.decode().partition(":")
             return (local, remote) if colon else None
-        if kind == _MESSAGE_INTEGRITY:  # RFC 8489 §14.5: what follows is ignored
+        if kind == MESSAGE_INTEGRITY:  # RFC 8489 §14.5: what follows is ignored
             return None
         at += (length + 3) & ~3
     return None
